@@ -1,0 +1,44 @@
+"""Compare exact solvers, heuristics and learned policies for hybrid inference of diffusion models.
+
+The public names are imported on first use, so that ``import hisopt`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Instance": "instance",
+    "IccInstance": "instance",
+    "Scenario": "scenario",
+    "PRESETS": "scenario",
+    "Problem": "problem",
+    "Decision": "decision",
+    "Evaluation": "evaluate",
+    "evaluate": "evaluate",
+    "Limits": "result",
+    "SolutionStatus": "result",
+    "SolverResult": "result",
+    "Termination": "result",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+# In a checkout, models/, solvers/ and experiments/ stand beside this folder; an installed package has them inside.
+# Python started in the checkout finds this folder first, so the siblings join the package's search path.
+_beside = Path(__file__).resolve().parent.parent
+if not (_beside / "hisopt" / "solvers").is_dir() and (_beside / "solvers" / "table.py").is_file():
+    __path__.append(str(_beside))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"hisopt.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'hisopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,72 @@
+"""Validated, read-only arrays as fields of the problem data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, PlainSerializer
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def _first_bad(bad: NDArray[np.bool_], values: NDArray[Any]) -> str:
+    where = np.argwhere(np.atleast_1d(bad))[0]
+    value = np.atleast_1d(values)[tuple(where)]
+    place = "" if values.ndim == 0 else "element [" + ", ".join(str(int(i)) for i in where) + "] "
+    return f"{place}is {value}"
+
+
+def _converter(
+    kind: type[np.generic], ndims: tuple[int, ...], lower: float | None, upper: float | None, strict: bool
+) -> Callable[[Any], Any]:
+    def convert(value: Any) -> NDArray[Any]:
+        try:
+            raw = np.asarray(value)
+            if raw.dtype.kind not in "iuf":
+                raise TypeError
+        except (TypeError, ValueError):
+            raise ValueError("must be a number or a regular array of numbers") from None
+        if raw.ndim not in ndims:
+            raise ValueError(f"must have {' or '.join(map(str, ndims))} dimensions, has {raw.ndim}")
+        finite = np.isfinite(raw)
+        if not finite.all():
+            raise ValueError(_first_bad(~finite, raw) + ", must be finite")
+        if kind is np.int64 and raw.dtype.kind == "f" and (raw != np.floor(raw)).any():
+            raise ValueError(_first_bad(raw != np.floor(raw), raw) + ", must be an integer")
+        array = np.array(raw, dtype=kind)  # a copy, so that the caller's array stays the caller's
+        if lower is not None:
+            bad = array <= lower if strict else array < lower
+            if bad.any():
+                raise ValueError(_first_bad(bad, array) + f", must be {'>' if strict else '>='} {lower:g}")
+        if upper is not None and (array > upper).any():
+            raise ValueError(_first_bad(array > upper, array) + f", must be <= {upper:g}")
+        array.setflags(write=False)
+        return array
+
+    return convert
+
+
+def _field(
+    kind: type[np.generic],
+    *ndims: int,
+    lower: float | None = None,
+    upper: float | None = None,
+    strict: bool = False,
+) -> tuple[Any, ...]:
+    return (
+        BeforeValidator(_converter(kind, ndims, lower, upper, strict)),
+        PlainSerializer(lambda array: array.tolist(), when_used="json"),
+    )
+
+
+PositivePerUser = Annotated[FloatArray, *_field(np.float64, 0, 1, lower=0.0, strict=True)]
+NonNegativePerUser = Annotated[FloatArray, *_field(np.float64, 0, 1, lower=0.0)]
+PositiveVector = Annotated[FloatArray, *_field(np.float64, 1, lower=0.0, strict=True)]
+SimilarityVector = Annotated[FloatArray, *_field(np.float64, 1, lower=-1.0, upper=1.0)]
+RealVector = Annotated[FloatArray, *_field(np.float64, 1)]
+RealMatrix = Annotated[FloatArray, *_field(np.float64, 2)]
+IndexVector = Annotated[IntArray, *_field(np.int64, 1, lower=0)]

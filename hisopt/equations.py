@@ -1,0 +1,253 @@
+"""The equations of the scheme, each written once and vectorised. Shapes: N users, M clusters, X = x_max + 1.
+
+Equation numbers are those of the journal paper; per-cluster sums take labels 0 .. M-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.decision import Decision
+from hisopt.instance import Gpu, IccInstance, InputError, Instance, PublicPrompt, QualityTable, Radio
+
+
+def quality_at_bins(table: QualityTable, steps_common: IntArray) -> FloatArray:
+    """HIQM, (7), at the table's similarities: L / (1 + exp(K (x - B))) + G, shape (bins, len(steps_common))."""
+    scale, slope, middle, floor = (column[:, None] for column in table.coefficients.T)
+    return scale / (1 + np.exp(slope * (np.asarray(steps_common)[None, :] - middle))) + floor
+
+
+def similarity_bins(table: QualityTable, similarity: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return for each phi_n the bin below it and the weight in [0, 1] of the bin above, clamped to the table."""
+    knots = table.similarity
+    clamped = np.clip(similarity, knots[0], knots[-1])
+    below = np.clip(np.searchsorted(knots, clamped, side="right") - 1, 0, len(knots) - 2)
+    return below, (clamped - knots[below]) / (knots[below + 1] - knots[below])
+
+
+def quality_table(table: QualityTable, similarity: FloatArray, common_max: int) -> FloatArray:
+    """Q_n(x) for x = 0 .. x_max, values interpolated linearly in phi_n; shape (N, X)."""
+    at_bins = quality_at_bins(table, np.arange(common_max + 1))
+    below, weight = similarity_bins(table, similarity)
+    return at_bins[below] + weight[:, None] * (at_bins[below + 1] - at_bins[below])
+
+
+def quality(table: QualityTable, similarity: FloatArray, steps_common: IntArray) -> FloatArray:
+    """Q_n = HIQM(phi_n, x_n), shape (N,)."""
+    at_bins = quality_at_bins(table, np.arange(int(np.max(steps_common, initial=0)) + 1))
+    below, weight = similarity_bins(table, similarity)
+    low = at_bins[below, steps_common]
+    return low + weight * (at_bins[below + 1, steps_common] - low)
+
+
+def gpu_speed(gpu: Gpu, sms: FloatArray) -> FloatArray:
+    """f = v F D rho in FLOP/s, (9) and (16)."""
+    return np.asarray(sms * gpu.frequency_hz * gpu.flop_per_cycle * gpu.utilisation)
+
+
+def gpu_step_energy(gpu: Gpu, flop: float, sms: FloatArray) -> FloatArray:
+    """Energy of one step in J: kappa xi F^2 / (D rho) (mu1 + mu2 / v), (11), (13) and (18)."""
+    per_sm = gpu.energy_coefficient * flop * gpu.frequency_hz**2 / (gpu.flop_per_cycle * gpu.utilisation)
+    return np.asarray(per_sm * (gpu.power_per_sm + gpu.power_static / sms))
+
+
+def downlink_rate(radio: Radio) -> FloatArray:
+    """r_n = b_n log2(1 + p_n g_n / (sigma0^2 b_n)) in bit/s, (15)."""
+    snr = radio.power_w * radio.gain / (radio.noise_w_per_hz * radio.bandwidth_hz)
+    return np.asarray(radio.bandwidth_hz * np.log1p(snr) / np.log(2))
+
+
+def device_step_cost(instance: Instance) -> FloatArray:
+    """d_n: what the utility loses when user n's device runs one step (delay and energy), shape (N,)."""
+    w, gpu, flop = instance.weights, instance.devices, instance.flop_device
+    cost = w.delay * flop / gpu_speed(gpu, gpu.sms) + w.energy * gpu_step_energy(gpu, flop, gpu.sms)
+    return np.broadcast_to(cost, (instance.users,))
+
+
+def edge_step_energy_cost(instance: Instance) -> float:
+    """e = w3 kappa xi F^2 mu1 / (D rho): the part of a server step's cost that no SM changes."""
+    gpu = instance.edge
+    per_sm = gpu.energy_coefficient * instance.flop_edge * gpu.frequency_hz**2 / (gpu.flop_per_cycle * gpu.utilisation)
+    return float(instance.weights.energy * per_sm * gpu.power_per_sm)
+
+
+def edge_work_cost(instance: Instance, sizes: IntArray) -> FloatArray:
+    """c_m, so that W_m server steps on v_m SMs cost c_m W_m / v_m (and e W_m), for cluster sizes of any shape."""
+    w, gpu, flop = instance.weights, instance.edge, instance.flop_edge
+    speed = gpu.frequency_hz * gpu.flop_per_cycle * gpu.utilisation
+    power = gpu.energy_coefficient * flop * gpu.frequency_hz**2 * gpu.power_static / (gpu.flop_per_cycle * gpu.utilisation)
+    return np.asarray(w.delay * np.asarray(sizes) * flop / speed + w.energy * power)
+
+
+def cluster_sizes(clusters: IntArray, count: int) -> IntArray:
+    """|N_m| for m = 0 .. count-1."""
+    return np.bincount(clusters, minlength=count)
+
+
+def cluster_work(clusters: IntArray, count: int, common: IntArray, edge: IntArray) -> tuple[IntArray, IntArray]:
+    """X_m = max x_n and Y_m = sum y_n of each cluster; W_m = X_m + Y_m."""
+    common_max = np.zeros(count, dtype=np.int64)
+    np.maximum.at(common_max, clusters, common)
+    return common_max, np.bincount(clusters, weights=edge, minlength=count).astype(np.int64)
+
+
+def optimal_sms(work_cost: FloatArray, budget: float) -> FloatArray:
+    """Theorem 1, (39): v_m = V sqrt(A_m) / sum sqrt(A); zero where A_m is zero. Minimises sum A_m / v_m."""
+    root = np.sqrt(work_cost)
+    total = root.sum()
+    return budget * root / total if total > 0 else np.zeros_like(root)
+
+
+def public_similarity(instance: Instance | IccInstance, clusters: IntArray) -> FloatArray:
+    """phi_n of each user for given clusters, shape (N,): from ``similarity`` if given, else by the public-prompt rule."""
+    if instance.similarity is not None:
+        return instance.similarity
+    return rule_similarity(instance, clusters)
+
+
+def rule_similarity(instance: Instance | IccInstance, clusters: IntArray) -> FloatArray:
+    """phi_n by the instance's public-prompt rule, shape (N,); in O(N d) memory."""
+    if instance.embeddings is None:
+        raise InputError("embeddings: missing, and the public prompts' similarity needs them")
+    vectors, labels = instance.embeddings, np.asarray(clusters)
+    sums = np.zeros((int(labels.max()) + 1, vectors.shape[1]))
+    np.add.at(sums, labels, vectors)
+    to_sum = np.einsum("nd,nd->n", vectors, sums[labels])  # sum of S_nj over n's cluster
+    return _apply_rule(instance.public_prompt, vectors, labels, sums, to_sum)
+
+
+def _apply_rule(
+    rule: PublicPrompt, vectors: FloatArray, labels: IntArray, sums: FloatArray, to_sum: FloatArray
+) -> FloatArray:
+    if rule.rule == "ideal":
+        norms = np.linalg.norm(sums, axis=1)
+        return np.asarray(to_sum / np.where(norms > 0, norms, 1.0)[labels])
+    if rule.rule == "affine":
+        return np.asarray(rule.slope * to_sum / np.bincount(labels)[labels] + rule.intercept)
+    order = np.lexsort((np.arange(len(labels)), -to_sum, labels))  # medoid: largest sum, ties to the first user
+    first = np.unique(labels[order], return_index=True)[1]
+    medoid = np.zeros(len(sums), dtype=np.int64)
+    medoid[labels[order][first]] = order[first]
+    return np.einsum("nd,nd->n", vectors, vectors[medoid[labels]])
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Quality, delays (s) and energies (J) of a decision, per user (N,) or per cluster (M,).
+
+    ``delay_edge`` is each user's wait for the server, ``energy_common`` and ``energy_personal`` the server's energy
+    for a cluster's common and personalised steps, (11) and (13).
+    """
+
+    quality: FloatArray
+    delay_edge: FloatArray
+    delay_transmission: FloatArray
+    delay_device: FloatArray
+    energy_transmission: FloatArray
+    energy_device: FloatArray
+    energy_common: FloatArray
+    energy_personal: FloatArray
+
+    @property
+    def delay(self) -> FloatArray:
+        """T_n, (19), shape (N,)."""
+        return self.delay_edge + self.delay_transmission + self.delay_device
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Each part, summed over users or clusters."""
+        return {name: float(np.sum(value)) for name, value in vars(self).items()}
+
+    def utility(self, instance: Instance | IccInstance) -> float:
+        """U = w1 sum Q - w2 sum T - w3 (sum E_m + sum E_n), (23)."""
+        w, part = instance.weights, self.parts
+        delay = part["delay_edge"] + part["delay_transmission"] + part["delay_device"]
+        energy = (
+            part["energy_transmission"] + part["energy_device"] + part["energy_common"] + part["energy_personal"]
+        )
+        return w.quality * part["quality"] - w.delay * delay - w.energy * energy
+
+
+def transmission(instance: Instance | IccInstance) -> tuple[FloatArray, FloatArray]:
+    """Delay (s) and energy (J) of sending the latent to each user, (14), shapes (N,)."""
+    delay = np.broadcast_to(instance.latent.payload_bits / downlink_rate(instance.radio), (instance.users,))
+    return delay, np.asarray(instance.radio.power_w * delay)
+
+
+def breakdown(instance: Instance, decision: Decision) -> Breakdown:
+    """Equations (7)-(18) at a complete decision; clusters without work cost nothing, whatever their SMs.
+
+    A cluster with work and no SM gets infinite delay.
+    """
+    clusters, common, edge, device, sms = _complete(decision)
+    count = len(sms)
+    common_max, edge_sum = cluster_work(clusters, count, common, edge)
+    work = common_max + edge_sum
+    with np.errstate(divide="ignore", invalid="ignore"):
+        delay = np.where(work > 0, work * instance.flop_edge / gpu_speed(instance.edge, sms), 0.0)
+        step_energy = np.where(work > 0, gpu_step_energy(instance.edge, instance.flop_edge, sms), 0.0)
+    gpu, flop = instance.devices, instance.flop_device
+    sent_delay, sent_energy = transmission(instance)
+    return Breakdown(
+        quality=quality(instance.quality, public_similarity(instance, clusters), common),
+        delay_edge=delay[clusters],
+        delay_transmission=sent_delay,
+        delay_device=device * flop / gpu_speed(gpu, gpu.sms),
+        energy_transmission=sent_energy,
+        energy_device=device * gpu_step_energy(gpu, flop, gpu.sms),
+        energy_common=np.where(common_max > 0, common_max * step_energy, 0.0),
+        energy_personal=np.where(edge_sum > 0, edge_sum * step_energy, 0.0),
+    )
+
+
+def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:
+    """The ICC model at a decision: each user waits for its own group's common phase and its own steps."""
+    assert instance.clusters is not None and decision.steps_common is not None
+    assert decision.steps_edge is not None and decision.steps_device is not None
+    clusters, common = instance.clusters, decision.steps_common
+    edge, device = decision.steps_edge, decision.steps_device
+    common_max, _ = cluster_work(clusters, instance.max_clusters, common, edge)
+    edge_energy = instance.energy_coefficient_edge * instance.cycles_edge
+    personal = edge * edge_energy * instance.edge_frequency_hz**2
+    sent_delay, sent_energy = transmission(instance)
+    return Breakdown(
+        quality=quality(instance.quality, public_similarity(instance, clusters), common),
+        delay_edge=common_max[clusters] * instance.cycles_edge / instance.group_frequency_hz
+        + edge * instance.cycles_edge / instance.edge_frequency_hz,
+        delay_transmission=sent_delay,
+        delay_device=device * instance.cycles_device / instance.device_frequency_hz,
+        energy_transmission=sent_energy,
+        energy_device=device
+        * instance.energy_coefficient_device
+        * instance.cycles_device
+        * instance.device_frequency_hz**2,
+        energy_common=common_max * edge_energy * instance.group_frequency_hz**2,
+        energy_personal=np.bincount(clusters, weights=personal, minlength=instance.max_clusters),
+    )
+
+
+def clustering_value(criterion: str, embeddings: FloatArray, clusters: IntArray) -> float:
+    """Objective of P_I in O(N d): ``sum`` (25a), ``mean`` (sums of S over clusters by size) or ``centroid`` (24a).
+
+    With e_n the rows of ``embeddings`` and s_m their sum over cluster m: sum_m |s_m|^2, sum_m |s_m|^2 / |N_m| and
+    sum_m |s_m|.
+    """
+    labels = np.unique(clusters, return_inverse=True)[1]
+    sums = np.zeros((int(labels.max()) + 1, embeddings.shape[1]))
+    np.add.at(sums, labels, embeddings)
+    squared = np.einsum("md,md->m", sums, sums)
+    if criterion == "sum":
+        return float(squared.sum())
+    if criterion == "mean":
+        return float((squared / np.bincount(labels)).sum())
+    return float(np.sqrt(squared).sum())
+
+
+def _complete(decision: Decision) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray]:
+    parts = (decision.clusters, decision.steps_common, decision.steps_edge, decision.steps_device, decision.sms)
+    if any(part is None for part in parts):
+        raise ValueError("decision: clusters, steps and SMs are all needed here")
+    return parts  # type: ignore[return-value]

@@ -1,0 +1,146 @@
+"""The only place where a decision is scored and its feasibility judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.decision import Decision
+from hisopt.equations import (
+    breakdown,
+    cluster_sizes,
+    cluster_work,
+    clustering_value,
+    edge_work_cost,
+    icc_breakdown,
+)
+from hisopt.instance import Instance, StepLimits
+from hisopt.problem import Problem
+
+FEASIBILITY_TOLERANCE = 1e-9  # relative, on the SM budget and on whole SMs; everything else is exact
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Objective of a decision, the parts it is made of, and every constraint that it violates (none: feasible)."""
+
+    objective: float | None
+    parts: dict[str, float] = field(default_factory=dict)
+    violations: tuple[str, ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether no constraint is violated."""
+        return not self.violations
+
+
+def evaluate(problem: Problem, decision: Decision) -> Evaluation:
+    """Score a decision for a problem.
+
+    The objective is None where the decision is incomplete or malformed; where a well-formed decision violates a
+    constraint, it is computed all the same.
+    """
+    instance = problem.instance
+    if problem.kind in ("clustering", "full"):
+        clusters, faults = _labels(problem, decision.clusters)
+    else:
+        assert instance.clusters is not None
+        clusters, faults = instance.clusters, []
+    if clusters is None:
+        return Evaluation(None, violations=tuple(faults))
+    if problem.kind == "clustering":
+        assert instance.embeddings is not None and problem.criterion is not None
+        value = clustering_value(problem.criterion, instance.embeddings, clusters)
+        return Evaluation(value, violations=tuple(faults))
+    if problem.kind == "allocation":
+        assert isinstance(instance, Instance)
+        assert instance.given_common is not None and instance.given_edge is not None
+        decision = replace(decision, steps_common=instance.given_common, steps_edge=instance.given_edge)
+    else:
+        malformed = _malformed_steps(decision, instance.users)
+        if malformed:
+            return Evaluation(None, violations=(*faults, malformed))
+        faults += _step_violations(instance.steps, decision)
+    if not isinstance(instance, Instance):
+        costs = icc_breakdown(instance, decision)
+        return Evaluation(costs.utility(instance), costs.parts, tuple(faults))
+    return _with_sms(problem, instance, replace(decision, clusters=clusters), faults)
+
+
+def _with_sms(problem: Problem, instance: Instance, decision: Decision, faults: list[str]) -> Evaluation:
+    clusters, sms = decision.clusters, decision.sms
+    assert clusters is not None and decision.steps_common is not None and decision.steps_edge is not None
+    count = instance.max_clusters
+    if sms is None or np.shape(sms) != (count,) or not np.isfinite(np.asarray(sms, dtype=float)).all():
+        return Evaluation(None, violations=(*faults, f"sms: must be {count} finite numbers"))
+    sms = np.asarray(sms, dtype=np.float64)
+    common_max, edge_sum = cluster_work(clusters, count, decision.steps_common, decision.steps_edge)
+    work = common_max + edge_sum
+    faults += _sms_violations(problem, sms, work)
+    if (sms[work > 0] <= 0).any():
+        return Evaluation(None, violations=tuple(faults))
+    if problem.kind == "allocation":
+        cost = edge_work_cost(instance, cluster_sizes(clusters, count)) * work
+        used = work > 0
+        return Evaluation(float((cost[used] / sms[used]).sum()), violations=tuple(faults))
+    costs = breakdown(instance, replace(decision, sms=sms))
+    return Evaluation(costs.utility(instance), costs.parts, tuple(faults))
+
+
+def _labels(problem: Problem, clusters: IntArray | None) -> tuple[IntArray | None, list[str]]:
+    instance = problem.instance
+    labels = None if clusters is None else np.asarray(clusters)
+    if labels is None or labels.shape != (instance.users,) or labels.dtype.kind not in "iu":
+        return None, [f"clusters: must be {instance.users} integer labels"]
+    if labels.min() < 0 or labels.max() >= instance.max_clusters:
+        return None, [f"clusters: labels must be 0 .. {instance.max_clusters - 1}"]
+    sizes = cluster_sizes(labels, instance.max_clusters)
+    sizes = sizes[sizes > 0]
+    faults = []
+    if sizes.min() < instance.cluster_size_min:
+        faults.append(f"clusters: one has {sizes.min()} users, at least {instance.cluster_size_min} allowed")
+    if instance.cluster_size_max is not None and sizes.max() > instance.cluster_size_max:
+        faults.append(f"clusters: one has {sizes.max()} users, at most {instance.cluster_size_max} allowed")
+    return labels, faults
+
+
+def _malformed_steps(decision: Decision, users: int) -> str | None:
+    for name in ("steps_common", "steps_edge", "steps_device"):
+        steps = getattr(decision, name)
+        if steps is None or np.shape(steps) != (users,) or np.asarray(steps).dtype.kind not in "iu":
+            return f"{name}: must be {users} integers"
+        if np.min(steps) < 0:
+            return f"{name}: must be >= 0, is {np.min(steps)}"
+    return None
+
+
+def _step_violations(limits: StepLimits, decision: Decision) -> list[str]:
+    x, y, z = decision.steps_common, decision.steps_edge, decision.steps_device
+    assert x is not None and y is not None and z is not None
+    faults = []
+    for name, steps, low, high in (
+        ("steps_common (28b)", x, 0, limits.common_max),
+        ("steps_edge (28c)", y, limits.edge_min, limits.edge_max),
+        ("steps_device (28d)", z, limits.device_min, limits.device_max),
+        ("steps_common + steps_edge + steps_device (28f)", x + y + z, limits.total, limits.total),
+    ):
+        bad = np.flatnonzero((steps < low) | (steps > high))
+        if len(bad):
+            faults.append(f"{name}: user {bad[0]} has {steps[bad[0]]}, must be in {low} .. {high}")
+    return faults
+
+
+def _sms_violations(problem: Problem, sms: FloatArray, work: IntArray) -> list[str]:
+    budget = float(problem.his.edge.sms)
+    faults = []
+    if (sms < 0).any():
+        faults.append(f"sms: cluster {int(np.argmin(sms))} has {sms.min():.6g}, must be >= 0")
+    if (sms[work > 0] <= 0).any():
+        faults.append("sms: a cluster with steps on the server has no SM")
+    if sms.sum() > budget * (1 + FEASIBILITY_TOLERANCE):
+        faults.append(f"sms (28e): sum {sms.sum():.10g} exceeds the budget {budget:g}")
+    if problem.integer_sms and (np.abs(sms - np.round(sms)) > FEASIBILITY_TOLERANCE * budget).any():
+        faults.append("sms: must be whole numbers")
+    return faults

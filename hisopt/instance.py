@@ -1,0 +1,477 @@
+"""Problem data: one frozen, validated instance, saved and loaded as JSON.
+
+Units are SI: seconds, joules, watts, hertz, FLOP, bits. ``N`` is the number of users (UEs), ``M`` the largest
+number of clusters. A per-user parameter is an array of shape (N,) or one number that holds for every user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hisopt.arrays import (
+    FloatArray,
+    IndexVector,
+    NonNegativePerUser,
+    PositivePerUser,
+    RealMatrix,
+    RealVector,
+    SimilarityVector,
+)
+
+SCHEMA_VERSION = 1
+_PARQUET_FROM = 20_000  # users from which per-user arrays go to a Parquet file beside the JSON
+_UNIT_NORM_TOLERANCE = 1e-6
+
+
+class InputError(ValueError):
+    """Bad input, told in one line that names the place and the reason."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with the given fields changed, validated again."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**values, **changes})
+
+
+class Gpu(_Data):
+    """A processor in the model of (9)-(13) and (16)-(18).
+
+    Attributes: ``sms`` streaming multiprocessors (the budget V of the server, v_n of a device), ``frequency_hz`` F,
+    ``flop_per_cycle`` D per SM, ``utilisation`` rho, ``energy_coefficient`` kappa, ``power_per_sm`` mu1,
+    ``power_static`` mu2. Speed is v F D rho in FLOP/s, power kappa (mu1 v + mu2) F^3 in W.
+    """
+
+    sms: PositivePerUser
+    frequency_hz: PositivePerUser
+    flop_per_cycle: PositivePerUser
+    utilisation: PositivePerUser = np.float64(0.245)  # type: ignore[assignment]
+    energy_coefficient: NonNegativePerUser = np.float64(1e-27)  # type: ignore[assignment]
+    power_per_sm: NonNegativePerUser = np.float64(4.0)  # type: ignore[assignment]
+    power_static: NonNegativePerUser = np.float64(135.0)  # type: ignore[assignment]
+
+
+class Radio(_Data):
+    """Downlink of (14)-(15): bandwidth b_n in Hz, transmit power p_n in W, channel gain g_n, noise density in W/Hz."""
+
+    bandwidth_hz: PositivePerUser
+    power_w: PositivePerUser
+    gain: PositivePerUser
+    noise_w_per_hz: float = Field(default=10 ** (-174 / 10) * 1e-3, gt=0)
+
+
+class Latent(_Data):
+    """The latent that is sent to a device; ``payload_bits`` is B of (14)."""
+
+    height: int = Field(default=128, gt=0)
+    width: int = Field(default=128, gt=0)
+    channels: int = Field(default=16, gt=0)
+    bits: int = Field(default=16, gt=0)
+    compression: float = Field(default=2.0, gt=0)
+
+    @property
+    def payload_bits(self) -> float:
+        """B = n_h n_w n_c rho_bits / tau."""
+        return self.height * self.width * self.channels * self.bits / self.compression
+
+
+class StepLimits(_Data):
+    """Bounds (28b-d) and the sum (28f) of the denoising steps: x common, y on the server, z on the device."""
+
+    total: int = Field(default=28, ge=1)
+    common_max: int = Field(default=16, ge=0)
+    edge_min: int = Field(default=0, ge=0)
+    edge_max: int = Field(default=11, ge=0)
+    device_min: int = Field(default=1, ge=0)
+    device_max: int = Field(default=28, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.edge_min > self.edge_max:
+            raise ValueError(f"edge_min {self.edge_min} exceeds edge_max {self.edge_max}")
+        if self.device_min > self.device_max:
+            raise ValueError(f"device_min {self.device_min} exceeds device_max {self.device_max}")
+        low, high = self.edge_min + self.device_min, self.common_max + self.edge_max + self.device_max
+        if not low <= self.total <= high:
+            raise ValueError(f"total {self.total} cannot be reached: the bounds allow {low} to {high}")
+        return self
+
+    @property
+    def served_min(self) -> int:
+        """Fewest steps x + y that the server runs for a user, from z <= z_max and y >= y_min."""
+        return max(self.total - self.device_max, self.edge_min)
+
+    @property
+    def served_max(self) -> int:
+        """Most steps x + y that the server runs for a user, from z >= z_min."""
+        return min(self.total - self.device_min, self.common_max + self.edge_max)
+
+    @property
+    def device_binds(self) -> bool:
+        """Whether the bounds on z cut off some (x, y) of the box."""
+        return self.served_max < self.common_max + self.edge_max or self.served_min > self.edge_min
+
+
+class Weights(_Data):
+    """Weights of quality, delay and energy in the utility (23)."""
+
+    quality: float = Field(default=1.0, ge=0)
+    delay: float = Field(default=0.01, ge=0)
+    energy: float = Field(default=3e-6, ge=0)
+
+
+class QualityTable(_Data):
+    """HIQM, (7): coefficients (L, K, B, G) per similarity, shape (bins, 4), similarities increasing, shape (bins,)."""
+
+    similarity: RealVector
+    coefficients: RealMatrix
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.coefficients.shape != (len(self.similarity), 4):
+            raise ValueError(
+                f"coefficients: shape {self.coefficients.shape}, must be ({len(self.similarity)}, 4)"
+            )
+        if len(self.similarity) < 2 or (np.diff(self.similarity) <= 0).any():
+            raise ValueError("similarity: needs two or more increasing values")
+        return self
+
+    @classmethod
+    def published(cls, *, modules: bool = True) -> Self:
+        """Return the table fitted to the published CLIP scores, with or without the SIM and NPI modules (iota)."""
+        data = json.loads((Path(__file__).parent / "data" / "hiqm.json").read_text())
+        return cls(
+            similarity=data["similarity"], coefficients=data["with_modules" if modules else "without_modules"]
+        )
+
+
+class PublicPrompt(_Data):
+    """How similar a cluster's public prompt is to its members' prompts (phi_n), as a function of the cluster.
+
+    ``ideal``: phi_n = <e_n, normalised mean of the cluster>. ``affine``: slope times the mean similarity of n to its
+    cluster's members (n included) plus intercept, the law of Fig. 8. ``medoid``: similarity to the member with the
+    largest sum of similarities.
+    """
+
+    rule: Literal["ideal", "affine", "medoid"] = "ideal"
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+class _System(_Data):
+    """What both models share."""
+
+    users: int = Field(ge=1)
+    max_clusters: int = Field(ge=1)
+    radio: Radio
+    latent: Latent = Latent()
+    steps: StepLimits = StepLimits()
+    weights: Weights = Weights()
+    quality: QualityTable = Field(default_factory=QualityTable.published)
+    public_prompt: PublicPrompt = PublicPrompt()
+    cluster_size_min: int = Field(default=1, ge=1)
+    cluster_size_max: int | None = Field(default=None, ge=1)
+    prompts: tuple[str, ...] | None = None
+    embeddings: RealMatrix | None = None
+    similarity: SimilarityVector | None = None
+    clusters: IndexVector | None = None
+
+    _processors: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _check_shapes(self) -> Self:
+        if self.max_clusters > self.users:
+            raise ValueError(f"max_clusters {self.max_clusters} exceeds users {self.users}")
+        for path, array in self._per_user():
+            if array.ndim == 1 and len(array) != self.users:
+                raise ValueError(f"{path}: {len(array)} values for {self.users} users")
+        if self.prompts is not None and len(self.prompts) != self.users:
+            raise ValueError(f"prompts: {len(self.prompts)} prompts for {self.users} users")
+        if self.embeddings is not None:
+            if len(self.embeddings) != self.users or self.embeddings.shape[1] == 0:
+                raise ValueError(
+                    f"embeddings: shape {self.embeddings.shape}, must be ({self.users}, d) with d >= 1"
+                )
+            norms = np.linalg.norm(self.embeddings, axis=1)
+            bad = np.flatnonzero(np.abs(norms - 1) > _UNIT_NORM_TOLERANCE)
+            if len(bad):
+                raise ValueError(f"embeddings: row {bad[0]} has norm {norms[bad[0]]:.6g}, must be 1")
+        if self.clusters is not None and (self.clusters >= self.max_clusters).any():
+            raise ValueError(f"clusters: label {self.clusters.max()}, must be < max_clusters {self.max_clusters}")
+        if self.cluster_size_max is not None:
+            if self.cluster_size_max * self.max_clusters < self.users:
+                raise ValueError(
+                    f"cluster_size_max: {self.max_clusters} clusters of at most {self.cluster_size_max} users "
+                    f"cannot hold {self.users} users"
+                )
+            if self.cluster_size_max < self.cluster_size_min:
+                raise ValueError(
+                    f"cluster_size_max {self.cluster_size_max} is below cluster_size_min {self.cluster_size_min}"
+                )
+        return self
+
+    def _per_user(self) -> Iterator[tuple[str, FloatArray]]:
+        for name in (*self._processors, "radio"):
+            part = getattr(self, name)
+            for field in type(part).model_fields:
+                value = getattr(part, field)
+                if isinstance(value, np.ndarray):
+                    yield f"{name}.{field}", value
+        for field in ("similarity", "clusters", "given_common", "given_edge"):
+            value = getattr(self, field, None)
+            if value is not None:
+                yield field, value
+
+    @cached_property
+    def content_hash(self) -> str:
+        """First 16 hex digits of SHA-256 over every value that defines the instance (prompts' wording excluded)."""
+        digest = hashlib.sha256(f"{type(self).__name__} {SCHEMA_VERSION}".encode())
+
+        def feed(value: Any, path: str) -> None:
+            if isinstance(value, BaseModel):
+                for field in type(value).model_fields:
+                    if field != "prompts":
+                        feed(getattr(value, field), f"{path}.{field}")
+            elif isinstance(value, np.ndarray):
+                digest.update(f"{path} {value.dtype} {value.shape}".encode())
+                digest.update(np.ascontiguousarray(value).tobytes())
+            else:
+                digest.update(f"{path} {value!r}".encode())
+
+        feed(self, "")
+        return digest.hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _System) and self.content_hash == other.content_hash
+
+    def __hash__(self) -> int:
+        return hash(self.content_hash)
+
+    @cached_property
+    def similarity_matrix(self) -> FloatArray:
+        """S_ij = <e_i, e_j>, shape (N, N)."""
+        if self.embeddings is None:
+            raise InputError("embeddings: missing, and this problem needs them")
+        matrix = self.embeddings @ self.embeddings.T
+        return (matrix + matrix.T) / 2
+
+    def save(self, path: str | Path) -> None:
+        """Write the instance as JSON (atomically); from 20,000 users on, per-user arrays go to Parquet beside it."""
+        path = Path(path)
+        document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": type(self).model}
+        document.update(self.model_dump(mode="python", exclude_none=True))
+        if self.users >= _PARQUET_FROM:
+            columns = _split_columns(document, self.users)
+            document["columns"] = path.with_suffix(".parquet").name
+            _write_parquet(path.with_suffix(".parquet"), columns)
+        text = json.dumps(document, default=_plain)
+        write_atomically(path, text + "\n")
+
+    model: ClassVar[str] = ""
+
+
+class Instance(_System):
+    """One instance of the hybrid inference scheme (journal model, (7)-(28)).
+
+    Attributes
+    ----------
+    users, max_clusters
+        N and M.
+    edge, devices
+        The server's GPU (its ``sms`` is the budget V) and the users' GPUs, per user.
+    radio, latent, steps, weights, quality, public_prompt
+        See their classes.
+    flop_edge, flop_device
+        Work of one denoising step on the server and on a device, xi in FLOP.
+    cluster_size_min, cluster_size_max
+        Optional limits on the size of a non-empty cluster.
+    embeddings, prompts
+        Unit-norm sentence embeddings, shape (N, d), and the prompts they come from.
+    clusters, similarity
+        The given clusters of ``allocation`` and ``joint``, labels of shape (N,), and phi_n, shape (N,); where
+        ``similarity`` is absent it follows from the embeddings, the clusters and ``public_prompt``.
+    given_common, given_edge
+        The given steps x_n and y_n of ``allocation``, shape (N,).
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a field is missing, unknown, of the wrong shape or out of range.
+    """
+
+    model: ClassVar[str] = "his"
+    _processors: ClassVar[tuple[str, ...]] = ("devices",)
+
+    edge: Gpu
+    devices: Gpu
+    flop_edge: float = Field(default=12e12, gt=0)
+    flop_device: float = Field(default=12e12, gt=0)
+    given_common: IndexVector | None = None
+    given_edge: IndexVector | None = None
+
+    @model_validator(mode="after")
+    def _check_edge(self) -> Self:
+        for field in Gpu.model_fields:
+            if getattr(self.edge, field).ndim:
+                raise ValueError(f"edge.{field}: must be one number")
+        return self
+
+
+class IccInstance(_System):
+    """One instance of the earlier ICC model (problem ``steps``), where processors are CPUs with fixed frequencies.
+
+    ``cycles_edge`` and ``cycles_device`` are the cycles of one step; ``group_frequency_hz`` is f_m of the common
+    phase, ``edge_frequency_hz`` f_n^ES and ``device_frequency_hz`` f_n^UE per user; energy of a step is
+    kappa * cycles * f^2. ``clusters`` are the given groups.
+    """
+
+    model: ClassVar[str] = "icc"
+
+    group_frequency_hz: float = Field(default=2e9, gt=0)
+    edge_frequency_hz: PositivePerUser = np.float64(2e9)  # type: ignore[assignment]
+    device_frequency_hz: PositivePerUser
+    cycles_edge: float = Field(default=15e6, gt=0)
+    cycles_device: float = Field(default=14e6, gt=0)
+    energy_coefficient_edge: float = Field(default=1e-27, ge=0)
+    energy_coefficient_device: float = Field(default=1e-27, ge=0)
+
+    def _per_user(self) -> Iterator[tuple[str, FloatArray]]:
+        yield from super()._per_user()
+        yield "edge_frequency_hz", self.edge_frequency_hz
+        yield "device_frequency_hz", self.device_frequency_hz
+
+
+def load(path: str | Path) -> Instance | IccInstance:
+    """Read an instance from JSON; raise `InputError` with file, field and reason if it is not one."""
+    path = Path(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a UTF-8 text file") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise InputError(f"{path}: not JSON: nested too deeply") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: must be a JSON object")
+    version = document.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path}: schema_version: is {version!r}, this release reads {SCHEMA_VERSION}")
+    model = document.pop("model", None)
+    if model not in (Instance.model, IccInstance.model):
+        raise InputError(f"{path}: model: is {model!r}, must be 'his' or 'icc'")
+    if (columns := document.pop("columns", None)) is not None:
+        _join_columns(document, path, columns)
+    kind = Instance if model == Instance.model else IccInstance
+    try:
+        return kind(**document)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_error(error)}") from None
+
+
+def first_error(error: ValidationError) -> str:
+    """Return the first of pydantic's errors as 'field: reason', with the number of the others."""
+    errors = error.errors(include_url=False, include_input=True)
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if first["type"] not in ("value_error", "missing", "extra_forbidden"):
+        message += f", is {first['input']!r}"[:60]
+    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return (f"{place}: " if place else "") + message + rest
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write text to a temporary file beside ``path`` and rename it; raise `InputError` where that cannot be."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _split_columns(document: dict[str, Any], users: int, prefix: str = "") -> dict[str, Any]:
+    """Move per-user arrays out of a nested document, keyed by their dotted path."""
+    columns: dict[str, Any] = {}
+    for key, value in list(document.items()):
+        if isinstance(value, dict):
+            columns.update(_split_columns(value, users, f"{prefix}{key}."))
+        elif key == "prompts" or (isinstance(value, np.ndarray) and value.ndim and len(value) == users):
+            columns[prefix + key] = document.pop(key)
+    return columns
+
+
+def _write_parquet(path: Path, columns: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def column(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.ndim == 2:
+            return pa.FixedSizeListArray.from_arrays(pa.array(value.reshape(-1)), value.shape[1])
+        return pa.array(value)
+
+    table = pa.table({name: column(value) for name, value in columns.items()})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(table, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _join_columns(document: dict[str, Any], path: Path, name: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not isinstance(name, str) or Path(name).name != name:
+        raise InputError(f"{path}: columns: must be the name of a Parquet file beside this one")
+    file = path.with_name(name)
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    for dotted in table.column_names:
+        *parents, field = dotted.split(".")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise InputError(f"{file}: column {dotted}: {parent} is not an object in {path}")
+        column = table.column(dotted).combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            place[field] = column.flatten().to_numpy().reshape(len(column), -1)
+        elif pa.types.is_string(column.type):
+            place[field] = column.to_pylist()
+        else:
+            place[field] = column.to_numpy(zero_copy_only=False)

@@ -1,0 +1,84 @@
+"""What is said about a solve: why it stopped, what its decision is worth, and what was proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hisopt.decision import Decision
+
+
+class Termination(StrEnum):
+    """Why a solver stopped.
+
+    OPTIMAL is claimed only for a global optimum of this very problem, proven within 1e-6 relative. COMPLETED is a
+    heuristic or a relaxation that ran to its end.
+    """
+
+    OPTIMAL = "optimal"
+    COMPLETED = "completed"
+    INFEASIBLE = "infeasible"
+    TIME_LIMIT = "time_limit"
+    ITERATION_LIMIT = "iteration_limit"
+    MEMORY_LIMIT = "memory_limit"
+    NUMERICAL_ERROR = "numerical_error"
+    CRASHED = "crashed"
+    UNAVAILABLE = "unavailable"
+
+
+class SolutionStatus(StrEnum):
+    """What `hisopt.evaluate` found about a decision."""
+
+    NONE = "none"
+    FEASIBLE = "feasible"
+    INFEASIBLE = "infeasible"
+
+
+class Guarantee(StrEnum):
+    """What a solver promises when it runs to its end."""
+
+    EXACT = "exact"
+    BOUND = "bound"
+    HEURISTIC = "heuristic"
+    LEARNED = "learned"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one solve: wall-clock seconds, resident memory in GB (1e9 bytes), threads; and its seed."""
+
+    time_s: float = 60.0
+    memory_gb: float = 8.0
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SolverResult:
+    """What a solver says of itself. Its objective is not asked for: `hisopt.evaluate` computes it.
+
+    Attributes
+    ----------
+    termination
+        Why it stopped.
+    decision
+        The best decision found, if any.
+    bound
+        A proven bound on the optimum: from above where the problem maximises, from below where it minimises.
+    message
+        The solver's own words.
+    details
+        Numbers worth keeping (nodes, iterations, multipliers), JSON values only.
+    """
+
+    termination: Termination
+    decision: Decision | None = None
+    bound: float | None = None
+    message: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """Return |p - d| / max(1e-10, |p|, |d|)."""
+    return abs(objective - bound) / max(1e-10, abs(objective), abs(bound))
