@@ -38,7 +38,9 @@ class InputError(ValueError):
 
 
 class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, validate_default=True
+    )
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with the given fields changed, validated again."""

@@ -1,0 +1,1 @@
+"""Programs that run solvers, write records and render: validation, campaigns, benchmarks."""

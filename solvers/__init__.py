@@ -1,0 +1,1 @@
+"""Algorithms behind one interface, one algorithm a file; `hisopt.solvers.table` lists them."""
