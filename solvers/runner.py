@@ -27,7 +27,7 @@ from typing import Any, Self
 import psutil
 
 from hisopt.decision import Decision
-from hisopt.evaluate import evaluate
+from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
 from hisopt.solvers.interface import Solver
