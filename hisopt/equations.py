@@ -5,6 +5,7 @@ Equation numbers are those of the journal paper; per-cluster sums take labels 0 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,23 +116,29 @@ def rule_similarity(instance: Instance | IccInstance, clusters: IntArray) -> Flo
     vectors, labels = instance.embeddings, np.asarray(clusters)
     sums = np.zeros((int(labels.max()) + 1, vectors.shape[1]))
     np.add.at(sums, labels, vectors)
-    to_sum = np.einsum("nd,nd->n", vectors, sums[labels])  # sum of S_nj over n's cluster
-    return _apply_rule(instance.public_prompt, vectors, labels, sums, to_sum)
+    to_sum = np.einsum("nd,nd->n", vectors, sums[labels])
+    return similarity_from_sums(
+        instance.public_prompt, labels, to_sum, lambda i, j: np.einsum("nd,nd->n", vectors[i], vectors[j])
+    )
 
 
-def _apply_rule(
-    rule: PublicPrompt, vectors: FloatArray, labels: IntArray, sums: FloatArray, to_sum: FloatArray
+def similarity_from_sums(
+    prompt: PublicPrompt, labels: IntArray, to_sum: FloatArray, dot: Callable[[IntArray, IntArray], FloatArray]
 ) -> FloatArray:
-    if rule.rule == "ideal":
-        norms = np.linalg.norm(sums, axis=1)
+    """phi of members in clusters from ``to_sum``, each member's sum of S over its cluster; shape (members,).
+
+    ``dot(i, j)`` is the similarity between members i and j, elementwise over index arrays.
+    """
+    if prompt.rule == "ideal":
+        norms = np.sqrt(np.maximum(np.bincount(labels, weights=to_sum), 0.0))
         return np.asarray(to_sum / np.where(norms > 0, norms, 1.0)[labels])
-    if rule.rule == "affine":
-        return np.asarray(rule.slope * to_sum / np.bincount(labels)[labels] + rule.intercept)
-    order = np.lexsort((np.arange(len(labels)), -to_sum, labels))  # medoid: largest sum, ties to the first user
-    first = np.unique(labels[order], return_index=True)[1]
-    medoid = np.zeros(len(sums), dtype=np.int64)
-    medoid[labels[order][first]] = order[first]
-    return np.einsum("nd,nd->n", vectors, vectors[medoid[labels]])
+    if prompt.rule == "affine":
+        return np.asarray(prompt.slope * to_sum / np.bincount(labels)[labels] + prompt.intercept)
+    order = np.lexsort((-to_sum, labels))  # medoid: largest sum, ties to the first member
+    clusters, first = np.unique(labels[order], return_index=True)
+    medoid = np.zeros(int(labels.max()) + 1, dtype=np.int64)
+    medoid[clusters] = order[first]
+    return dot(np.arange(len(labels)), medoid[labels])
 
 
 @dataclass(frozen=True)

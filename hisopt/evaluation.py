@@ -45,6 +45,8 @@ def evaluate(problem: Problem, decision: Decision) -> Evaluation:
     instance = problem.instance
     if problem.kind in ("clustering", "full"):
         clusters, faults = _labels(problem, decision.clusters)
+        if problem.kind == "full" and instance.similarity is not None:
+            instance = instance.replace(similarity=None)  # the similarities of other clusters
     else:
         assert instance.clusters is not None
         clusters, faults = instance.clusters, []

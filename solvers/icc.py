@@ -1,0 +1,78 @@
+"""Steps in the ICC model: groups separate and, given X_m, so do users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.decision import Decision
+from hisopt.equations import cluster_sizes, public_similarity, quality_table, transmission
+from hisopt.instance import IccInstance
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.interface import Solver
+
+
+def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
+    """Return each user's value of (x, y), shape (N, X, Y) and -inf where infeasible; each group's cost of X; a constant.
+
+    The utility is the sum of the users' values, minus the groups' costs of X_m (shape (M, X)), plus the constant.
+    """
+    assert instance.clusters is not None
+    w, limits = instance.weights, instance.steps
+    common = np.arange(limits.common_max + 1)
+    edge = np.arange(limits.edge_min, limits.edge_max + 1)
+
+    def step_cost(cycles: float, kappa: float, frequency: FloatArray) -> FloatArray:
+        cost = w.delay * cycles / frequency + w.energy * kappa * cycles * frequency**2
+        return np.broadcast_to(cost, (instance.users,))
+
+    on_edge = step_cost(instance.cycles_edge, instance.energy_coefficient_edge, instance.edge_frequency_hz)
+    on_device = step_cost(instance.cycles_device, instance.energy_coefficient_device, instance.device_frequency_hz)
+    quality = quality_table(instance.quality, public_similarity(instance, instance.clusters), limits.common_max)
+    served = common[:, None] + edge[None, :]
+    value = w.quality * quality[:, :, None] - on_edge[:, None, None] * edge
+    value = value - on_device[:, None, None] * (limits.total - served)
+    value[:, (served < limits.served_min) | (served > limits.served_max)] = -np.inf
+    sizes = cluster_sizes(instance.clusters, instance.max_clusters)
+    frequency = instance.group_frequency_hz
+    delay = w.delay * sizes * instance.cycles_edge / frequency
+    energy = w.energy * instance.energy_coefficient_edge * instance.cycles_edge * frequency**2
+    group = (delay + energy)[:, None] * common
+    sent_delay, sent_energy = transmission(instance)
+    return value, group, -float(w.delay * sent_delay.sum() + w.energy * sent_energy.sum())
+
+
+@dataclass(frozen=True)
+class Enumeration(Solver):
+    """For each group every X; for each X every user's best (x, y) with x <= X. Exact, O(N X Y)."""
+
+    name = "enumeration"
+    kinds = ("steps",)
+    guarantee = Guarantee.EXACT
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        instance = problem.icc
+        assert instance.clusters is not None
+        value, group_cost, constant = step_values(instance)
+        best_edge = value.argmax(axis=2)
+        per_common = value.max(axis=2)
+        within = np.maximum.accumulate(per_common, axis=1)
+        total = -group_cost
+        np.add.at(total, instance.clusters, within)
+        top = total.argmax(axis=1)
+        common = _argmax_within(per_common, top[instance.clusters])
+        edge = best_edge[np.arange(instance.users), common] + instance.steps.edge_min
+        bound = constant + float(total.max(axis=1).sum())
+        return SolverResult(
+            Termination.OPTIMAL, Decision.of_steps(instance.steps.total, common, edge), bound
+        )
+
+
+def _argmax_within(value: FloatArray, top: IntArray) -> IntArray:
+    """First index of each row's largest entry among 0 .. top."""
+    masked = np.where(np.arange(value.shape[1])[None, :] <= top[:, None], value, -np.inf)
+    return masked.argmax(axis=1)

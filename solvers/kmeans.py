@@ -1,0 +1,37 @@
+"""k-means, the usual heuristic for the criterion ``mean``."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from hisopt.decision import Decision
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.interface import Solver
+
+
+@dataclass(frozen=True)
+class KMeans(Solver):
+    """scikit-learn's k-means on the embeddings, best of ``restarts``; for unit vectors N - SSE is the ``mean``."""
+
+    name = "kmeans"
+    kinds = ("clustering",)
+    guarantee = Guarantee.HEURISTIC
+    requires = ("sklearn",)
+    packages = ("scikit-learn",)
+    restarts: int = 10
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from sklearn.cluster import KMeans as SklearnKMeans
+        from sklearn.exceptions import ConvergenceWarning
+
+        instance = problem.instance
+        with warnings.catch_warnings():  # fewer distinct prompts than clusters
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = SklearnKMeans(instance.max_clusters, n_init=self.restarts, random_state=limits.seed)
+            labels = model.fit_predict(instance.embeddings)
+        return SolverResult(Termination.COMPLETED, Decision(clusters=np.asarray(labels, dtype=np.int64)))
