@@ -95,6 +95,20 @@ def cluster_work(clusters: IntArray, count: int, common: IntArray, edge: IntArra
     return common_max, np.bincount(clusters, weights=edge, minlength=count).astype(np.int64)
 
 
+def work_costs(instance: Instance, common: IntArray, edge: IntArray) -> FloatArray:
+    """A_m = c_m W_m of steps x_n and y_n on the given clusters, shape (M,): what the SMs divide."""
+    assert instance.clusters is not None
+    count = instance.max_clusters
+    common_max, edge_sum = cluster_work(instance.clusters, count, common, edge)
+    return edge_work_cost(instance, cluster_sizes(instance.clusters, count)) * (common_max + edge_sum)
+
+
+def given_work_costs(instance: Instance) -> FloatArray:
+    """A_m of the given clusters and steps of ``allocation``, shape (M,)."""
+    assert instance.given_common is not None and instance.given_edge is not None
+    return work_costs(instance, instance.given_common, instance.given_edge)
+
+
 def optimal_sms(work_cost: FloatArray, budget: float) -> FloatArray:
     """Theorem 1, (39): v_m = V sqrt(A_m) / sum sqrt(A); zero where A_m is zero. Minimises sum A_m / v_m."""
     root = np.sqrt(work_cost)

@@ -6,21 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, cluster_work, edge_work_cost, optimal_sms
+from hisopt.equations import cluster_sizes, given_work_costs, optimal_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
-
-
-def allocation_costs(problem: Problem) -> FloatArray:
-    """A_m = c_m W_m of an allocation problem's given clusters and steps, shape (M,)."""
-    instance = problem.his
-    assert instance.clusters is not None and instance.given_common is not None and instance.given_edge is not None
-    count = instance.max_clusters
-    common_max, edge_sum = cluster_work(instance.clusters, count, instance.given_common, instance.given_edge)
-    return edge_work_cost(instance, cluster_sizes(instance.clusters, count)) * (common_max + edge_sum)
 
 
 @dataclass(frozen=True)
@@ -33,7 +23,7 @@ class ClosedForm(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        cost, budget = allocation_costs(problem), float(problem.his.edge.sms)
+        cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
         price = float((np.sqrt(cost).sum() / budget) ** 2)
         return SolverResult(
             Termination.OPTIMAL,

@@ -12,6 +12,7 @@ from hisopt.equations import cluster_sizes, public_similarity, quality_table, tr
 from hisopt.instance import IccInstance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.external import solve_model
 from hisopt.solvers.interface import Solver
 
 
@@ -76,3 +77,20 @@ def _argmax_within(value: FloatArray, top: IntArray) -> IntArray:
     """First index of each row's largest entry among 0 .. top."""
     masked = np.where(np.arange(value.shape[1])[None, :] <= top[:, None], value, -np.inf)
     return masked.argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class StepsMilp(Solver):
+    """The ICC model's mixed-integer linear program in HiGHS."""
+
+    name = "milp-highs"
+    kinds = ("steps",)
+    guarantee = Guarantee.EXACT
+    packages = ("highspy", "pyomo")
+    requires = ("highspy",)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models import icc
+
+        return solve_model("highs", icc, problem, limits)

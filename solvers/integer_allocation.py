@@ -8,10 +8,10 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
+from hisopt.equations import given_work_costs
 from hisopt.equations import optimal_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.closed_form import allocation_costs
 from hisopt.solvers.interface import Solver
 
 
@@ -67,7 +67,7 @@ class IntegerAllocation(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        cost = allocation_costs(problem)
+        cost = given_work_costs(problem.his)
         sms = marginal_allocation(cost, int(float(problem.his.edge.sms)))
         if sms is None:
             return SolverResult(Termination.INFEASIBLE, message="more busy clusters than SMs")
@@ -92,7 +92,7 @@ class RoundDown(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        cost = allocation_costs(problem)
+        cost = given_work_costs(problem.his)
         sms = np.floor(optimal_sms(cost, float(problem.his.edge.sms)))
         sms[(cost > 0) & (sms < 1)] = 1
         return SolverResult(Termination.COMPLETED, Decision(sms=sms))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, cluster_work, edge_work_cost, optimal_sms
+from hisopt.equations import optimal_sms, work_costs
 from hisopt.instance import Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
@@ -55,8 +55,5 @@ class JointExact(Solver):
 def with_optimal_sms(instance: Instance, common: np.ndarray, edge: np.ndarray) -> Decision:
     """Return the steps with SMs by Theorem 1 on the instance's given clusters."""
     assert instance.clusters is not None
-    count = instance.max_clusters
-    common_max, edge_sum = cluster_work(instance.clusters, count, common, edge)
-    cost = edge_work_cost(instance, cluster_sizes(instance.clusters, count)) * (common_max + edge_sum)
-    sms = optimal_sms(cost, float(instance.edge.sms))
+    sms = optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms))
     return Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)

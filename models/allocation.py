@@ -1,0 +1,48 @@
+"""P_II^B, the SMs given the steps, for solvers of nonlinear programs; real or whole SMs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyomo.environ as pyo
+
+from hisopt.decision import Decision
+from hisopt.equations import given_work_costs
+from hisopt.models.common import within_budget
+from hisopt.problem import Problem
+
+
+def build(problem: Problem) -> pyo.ConcreteModel:
+    """State min sum t_m, t_m v_m >= A_m, sum v_m <= V over the clusters with work."""
+    cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
+    model = pyo.ConcreteModel(name="allocation")
+    model.clusters = pyo.Set(initialize=[int(m) for m in np.flatnonzero(cost)])
+    if problem.integer_sms:
+        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(1, int(budget)))
+    else:
+        model.sms = pyo.Var(model.clusters, bounds=(0, budget))
+    # at the optimum each t_m is at most the value of equal shares; whole SMs may fall short of those
+    most = float(cost.sum()) if problem.integer_sms else float(cost.sum()) * len(cost) / budget
+    model.cost = pyo.Var(model.clusters, bounds=(0, most))
+    model.definition = pyo.Constraint(
+        model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k])
+    )
+    model.budget = pyo.Constraint(expr=(None, sum(model.sms[k] for k in model.clusters) + 0.0, budget))
+    model.value = pyo.Objective(expr=sum(model.cost[k] for k in model.clusters) + 0.0, sense=pyo.minimize)
+    return model
+
+
+def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+    """Set the variables to a decision."""
+    assert decision.sms is not None
+    cost = given_work_costs(problem.his)
+    for k in model.clusters:
+        model.sms[k].set_value(float(decision.sms[k]))
+        model.cost[k].set_value(cost[k] / float(decision.sms[k]))
+
+
+def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+    """Return the SMs; clusters without work get none."""
+    sms = np.zeros(problem.his.max_clusters)
+    for k in model.clusters:
+        sms[k] = pyo.value(model.sms[k])
+    return Decision(sms=within_budget(sms, float(problem.his.edge.sms), integer=problem.integer_sms))

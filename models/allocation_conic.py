@@ -1,0 +1,58 @@
+"""P_II^B, the SMs given the steps, as a disciplined parametrised convex program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from hisopt.decision import Decision
+from hisopt.equations import given_work_costs
+from hisopt.models.common import within_budget
+from hisopt.problem import Problem
+
+
+@dataclass(frozen=True)
+class Model:
+    """The program over the shares v_m / V, its parameter (the costs A_m by their sum), and the budget constraint."""
+
+    program: cp.Problem
+    costs: cp.Parameter
+    shares: cp.Variable
+    budget: cp.Constraint
+    scale: float  # objective of P_II^B per unit of the program's
+
+
+def build(problem: Problem) -> Model:
+    """State min sum A_m / v_m, sum v_m <= V, scaled to shares of one."""
+    cost = given_work_costs(problem.his)
+    total = float(cost.sum()) or 1.0
+    costs = cp.Parameter(len(cost), nonneg=True, value=cost / total)
+    shares = cp.Variable(len(cost))
+    budget = cp.sum(shares) <= 1
+    program = cp.Problem(cp.Minimize(costs @ cp.inv_pos(shares)), [budget])
+    return Model(program, costs, shares, budget, total / float(problem.his.edge.sms))
+
+
+def insert(model: Model, problem: Problem, decision: Decision) -> None:
+    """Set the shares to a decision's."""
+    assert decision.sms is not None
+    model.shares.save_value(np.asarray(decision.sms) / float(problem.his.edge.sms))
+
+
+def extract(model: Model, problem: Problem) -> Decision:
+    """Return the SMs."""
+    budget = float(problem.his.edge.sms)
+    return Decision(sms=within_budget(model.shares.value * budget, budget, integer=False))
+
+
+def price(model: Model, problem: Problem) -> float:
+    """Return the multiplier beta of the budget, the shadow price of an SM, (45)."""
+    return float(model.budget.dual_value) * model.scale / float(problem.his.edge.sms)
+
+
+def dual_value(problem: Problem, price: float) -> float:
+    """Return 2 sqrt(beta) sum sqrt(A) - beta V, a lower bound on P_II^B for every beta >= 0."""
+    price = max(price, 0.0)
+    return float(2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.his)).sum() - price * float(problem.his.edge.sms))

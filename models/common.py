@@ -1,0 +1,97 @@
+"""What several models share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.equations import quality_at_bins, quality_table, public_similarity
+from hisopt.instance import IccInstance, Instance
+
+
+def rounded(variable: Any) -> int:
+    """Return the whole number that a Pyomo variable stands for."""
+    return int(round(pyo.value(variable)))
+
+
+def within_budget(sms: FloatArray, budget: float, *, integer: bool) -> FloatArray:
+    """Remove a solver's tolerance from SMs: none negative, whole where asked for, sum at most V."""
+    sms = np.maximum(np.asarray(sms, dtype=np.float64), 0.0)
+    if integer:
+        return np.round(sms)
+    total = float(sms.sum())
+    return sms * (budget / total) if total > budget else sms
+
+
+def linear(coefficients: Any, variables: Any) -> Any:
+    """Return a Pyomo linear expression, zero coefficients left out."""
+    from pyomo.core.expr import LinearExpression
+
+    pairs = [(float(c), v) for c, v in zip(coefficients, variables, strict=True) if c]
+    return LinearExpression(
+        constant=0.0, linear_coefs=[c for c, _ in pairs], linear_vars=[v for _, v in pairs]
+    )
+
+
+def given_quality(instance: Instance | IccInstance) -> FloatArray:
+    """w1 Q_n(x) on the given clusters, shape (N, x_max + 1)."""
+    assert instance.clusters is not None
+    similarity = public_similarity(instance, instance.clusters)
+    table = quality_table(instance.quality, similarity, instance.steps.common_max)
+    return np.asarray(instance.weights.quality * table)
+
+
+def quality_knots(instance: Instance) -> tuple[FloatArray, FloatArray]:
+    """Return similarities that reach over every possible phi_n, (knots,), and w1 Q there, (knots, x_max + 1).
+
+    Outside the table the quality is constant.
+    """
+    rule = instance.public_prompt
+    reach = 1.0 if rule.rule != "affine" else abs(rule.slope) + abs(rule.intercept)
+    knots = np.asarray(instance.quality.similarity)
+    values = instance.weights.quality * quality_at_bins(
+        instance.quality, np.arange(instance.steps.common_max + 1)
+    )
+    if knots[0] > -reach:
+        knots, values = np.concatenate([[-reach], knots]), np.concatenate([values[:1], values])
+    if knots[-1] < reach:
+        knots, values = np.concatenate([knots, [reach]]), np.concatenate([values, values[-1:]])
+    return knots, values
+
+
+def add_steps(model: pyo.ConcreteModel, instance: Instance | IccInstance) -> None:
+    """Add x_n (by binaries ``chosen`` over its values), y_n and the bounds (28b-d, f); z_n is what is left of T."""
+    limits = instance.steps
+    model.users = pyo.RangeSet(0, instance.users - 1)
+    model.common_values = pyo.RangeSet(0, limits.common_max)
+    model.chosen = pyo.Var(model.users, model.common_values, domain=pyo.Binary)
+    model.edge = pyo.Var(model.users, domain=pyo.Integers, bounds=(limits.edge_min, limits.edge_max))
+    model.common = pyo.Expression(
+        model.users, rule=lambda m, n: linear(m.common_values, [m.chosen[n, x] for x in m.common_values])
+    )
+    model.choose = pyo.Constraint(
+        model.users, rule=lambda m, n: sum(m.chosen[n, x] for x in m.common_values) == 1
+    )
+    if limits.device_binds:
+        model.served = pyo.Constraint(
+            model.users,
+            rule=lambda m, n: (limits.served_min, m.common[n] + m.edge[n], limits.served_max),
+        )
+
+
+def insert_steps(model: pyo.ConcreteModel, common: IntArray, edge: IntArray) -> None:
+    """Set the variables of `add_steps`."""
+    for n in model.users:
+        model.edge[n].set_value(int(edge[n]))
+        for x in model.common_values:
+            model.chosen[n, x].set_value(int(x == common[n]))
+
+
+def extract_steps(model: pyo.ConcreteModel) -> tuple[IntArray, IntArray]:
+    """Return x_n and y_n, shapes (N,)."""
+    common = np.array([sum(x * rounded(model.chosen[n, x]) for x in model.common_values) for n in model.users])
+    edge = np.array([rounded(model.edge[n]) for n in model.users])
+    return common, edge

@@ -1,0 +1,60 @@
+"""The ICC model's steps as a mixed-integer linear program."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyomo.environ as pyo
+
+from hisopt.decision import Decision
+from hisopt.equations import cluster_sizes, transmission
+from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear
+from hisopt.problem import Problem
+
+
+def build(problem: Problem) -> pyo.ConcreteModel:
+    """State the ICC utility over x_n, y_n and each group's X_m >= x_n; all costs are linear."""
+    instance = problem.icc
+    assert instance.clusters is not None
+    labels, w, limits = instance.clusters, instance.weights, instance.steps
+    model = pyo.ConcreteModel(name="icc")
+    add_steps(model, instance)
+    model.groups = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
+    model.common_max = pyo.Var(model.groups, bounds=(0, limits.common_max))
+    model.longest = pyo.Constraint(
+        model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n]
+    )
+    kappa_edge = instance.energy_coefficient_edge * instance.cycles_edge
+    edge = w.delay * instance.cycles_edge / instance.edge_frequency_hz
+    edge = np.broadcast_to(edge + w.energy * kappa_edge * instance.edge_frequency_hz**2, (instance.users,))
+    device = w.delay * instance.cycles_device / instance.device_frequency_hz
+    kappa_device = instance.energy_coefficient_device * instance.cycles_device
+    device = np.broadcast_to(device + w.energy * kappa_device * instance.device_frequency_hz**2, (instance.users,))
+    sizes = cluster_sizes(labels, instance.max_clusters)
+    group = w.delay * sizes * instance.cycles_edge / instance.group_frequency_hz
+    group = group + w.energy * kappa_edge * instance.group_frequency_hz**2
+    delay, energy = transmission(instance)
+    constant = -float(w.delay * delay.sum() + w.energy * energy.sum() + limits.total * device.sum())
+    worth = given_quality(instance)
+    keys = [(n, x) for n in model.users for x in model.common_values]
+    model.value = pyo.Objective(
+        expr=constant
+        + linear([worth[n, x] + device[n] * x for n, x in keys], [model.chosen[key] for key in keys])
+        + linear(device - edge, [model.edge[n] for n in model.users])
+        - linear([group[k] for k in model.groups], [model.common_max[k] for k in model.groups]),
+        sense=pyo.maximize,
+    )
+    return model
+
+
+def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+    """Set the variables to a decision."""
+    assert decision.steps_common is not None and decision.steps_edge is not None
+    insert_steps(model, decision.steps_common, decision.steps_edge)
+    for k in model.groups:
+        model.common_max[k].set_value(int(decision.steps_common[problem.icc.clusters == k].max()))
+
+
+def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+    """Return the steps."""
+    common, edge = extract_steps(model)
+    return Decision.of_steps(problem.icc.steps.total, common, edge)

@@ -1,0 +1,124 @@
+"""P_I by pair variables: free of the labels' symmetry, and linear for ``sum`` and ``mean``."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from hisopt.decision import Decision
+from hisopt.models.common import linear
+from hisopt.problem import Problem
+
+
+def build(problem: Problem) -> pyo.ConcreteModel:
+    """State P_I: ``together[i, j]`` for i < j, made transitive by triangle inequalities.
+
+    ``sum``: at most M users are representatives (the lowest of their cluster). ``mean``: ``in_size[n, k]`` says that
+    n's cluster has k users, and ``share[i, j]`` = together / size is the Peng-Wei matrix Z, whose trace counts the
+    clusters; its rows sum to one and its diagonal dominates, which makes it exact on whole ``together``.
+    """
+    if problem.criterion not in ("sum", "mean"):
+        raise ValueError(f"pair variables state sum and mean, not {problem.criterion}")
+    instance = problem.instance
+    users = instance.users
+    model = pyo.ConcreteModel(name=f"pairs_{problem.criterion}")
+    model.users = pyo.RangeSet(0, users - 1)
+    model.pairs = pyo.Set(initialize=list(combinations(range(users), 2)), dimen=2)
+    model.together = pyo.Var(model.pairs, domain=pyo.Binary)
+    model.triangles = pyo.ConstraintList()
+    for i, j, k in combinations(range(users), 3):
+        a, b, c = model.together[i, j], model.together[j, k], model.together[i, k]
+        model.triangles.add(a + b - c <= 1)
+        model.triangles.add(a + c - b <= 1)
+        model.triangles.add(b + c - a <= 1)
+    model.size = pyo.Expression(model.users, rule=lambda m, n: 1 + sum(_others(m.together, n, users)))
+    least, most = instance.cluster_size_min, instance.cluster_size_max or users
+    if least > 1 or most < users:
+        model.sizes = pyo.Constraint(model.users, rule=lambda m, n: (least, m.size[n], most))
+    if problem.criterion == "sum":
+        _state_sum(model, instance.similarity_matrix, instance.max_clusters)
+    else:
+        _state_mean(model, instance.similarity_matrix, instance.max_clusters, range(least, most + 1))
+    return model
+
+
+def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+    """Set the variables to a partition."""
+    assert decision.clusters is not None
+    labels = decision.clusters
+    for i, j in model.pairs:
+        model.together[i, j].set_value(int(labels[i] == labels[j]))
+    for n in model.users:
+        if problem.criterion == "sum":
+            model.representative[n].set_value(int(labels[n] not in labels[:n]))
+        else:
+            size = int((labels == labels[n]).sum())
+            for k in model.size_values:
+                model.in_size[n, k].set_value(int(k == size))
+    if problem.criterion == "mean":
+        for i, j in model.pairs:
+            size = (labels == labels[i]).sum()
+            model.share[i, j].set_value(float(labels[i] == labels[j]) / size)
+
+
+def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+    """Return the labels, 0 .. M-1 in the order of the representatives."""
+    labels = np.full(problem.instance.users, -1, dtype=np.int64)
+    count = 0
+    for i in model.users:
+        if labels[i] < 0:
+            labels[i], count = count, count + 1
+            for j in range(i + 1, len(labels)):
+                if labels[j] < 0 and pyo.value(model.together[i, j]) > 0.5:
+                    labels[j] = labels[i]
+    return Decision(clusters=labels)
+
+
+def _others(pairs: Any, n: int, users: int) -> list[Any]:
+    return [pairs[min(n, j), max(n, j)] for j in range(users) if j != n]
+
+
+def _state_sum(model: pyo.ConcreteModel, similarity: np.ndarray, count: int) -> None:
+    model.representative = pyo.Var(model.users, domain=pyo.Binary)
+    model.lowest = pyo.Constraint(
+        model.users,
+        rule=lambda m, n: m.representative[n] + sum(m.together[i, n] for i in range(n)) >= 1,
+    )
+    model.at_most = pyo.Constraint(expr=sum(model.representative[n] for n in model.users) <= count)
+    pairs = list(model.pairs)
+    model.value = pyo.Objective(
+        expr=float(np.trace(similarity)) + linear([2 * similarity[p] for p in pairs], [model.together[p] for p in pairs]),
+        sense=pyo.maximize,
+    )
+
+
+def _state_mean(model: pyo.ConcreteModel, similarity: np.ndarray, count: int, sizes: range) -> None:
+    users = len(similarity)
+    model.size_values = pyo.Set(initialize=list(sizes))
+    model.in_size = pyo.Var(model.users, model.size_values, domain=pyo.Binary)
+    model.share = pyo.Var(model.pairs, bounds=(0, 0.5))
+    model.own_share = pyo.Expression(
+        model.users, rule=lambda m, n: sum(m.in_size[n, k] / k for k in m.size_values)
+    )
+    model.one_size = pyo.Constraint(
+        model.users, rule=lambda m, n: sum(m.in_size[n, k] for k in m.size_values) == 1
+    )
+    model.its_size = pyo.Constraint(
+        model.users, rule=lambda m, n: m.size[n] == sum(k * m.in_size[n, k] for k in m.size_values)
+    )
+    model.rows = pyo.Constraint(
+        model.users, rule=lambda m, n: m.own_share[n] + sum(_others(m.share, n, users)) == 1
+    )
+    model.only_together = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.together[i, j] / 2)
+    model.below_first = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.own_share[i])
+    model.below_second = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.own_share[j])
+    model.at_most = pyo.Constraint(expr=sum(model.own_share[n] for n in model.users) <= count)
+    pairs = list(model.pairs)
+    model.value = pyo.Objective(
+        expr=sum(similarity[n, n] * model.own_share[n] for n in model.users)
+        + linear([2 * similarity[p] for p in pairs], [model.share[p] for p in pairs]),
+        sense=pyo.maximize,
+    )

@@ -1,0 +1,32 @@
+"""Clustering by pair variables in HiGHS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult
+from hisopt.solvers.external import solve_model
+from hisopt.solvers.interface import Solver
+
+
+@dataclass(frozen=True)
+class PairsHighs(Solver):
+    """Pair variables with triangle inequalities: ``sum`` with representatives, ``mean`` with sizes as binaries."""
+
+    name = "pairs-highs"
+    kinds = ("clustering",)
+    guarantee = Guarantee.EXACT
+    packages = ("highspy", "pyomo")
+    requires = ("highspy",)
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """The criteria ``sum`` and ``mean``, with or without limits on sizes."""
+        return problem.kind == "clustering" and problem.criterion in ("sum", "mean")
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models import pairs
+
+        return solve_model("highs", pairs, problem, limits)

@@ -1,0 +1,72 @@
+"""The natural nonlinear programs in SCIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult
+from hisopt.solvers.external import solve_model
+from hisopt.solvers.interface import Solver
+
+
+@dataclass(frozen=True)
+class _Scip(Solver):
+    name = "scip"
+    guarantee = Guarantee.EXACT
+    packages = ("pyscipopt", "pyomo")
+    requires = ("pyscipopt",)
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """The class's kind, real or whole SMs."""
+        return problem.kind in cls.kinds
+
+
+@dataclass(frozen=True)
+class AllocationScip(_Scip):
+    """P_II^B with t_m v_m >= A_m in SCIP's spatial branch and bound."""
+
+    name = "pyomo-scip"
+    kinds = ("allocation",)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models import allocation
+
+        return solve_model("scip_direct", allocation, problem, limits)
+
+
+@dataclass(frozen=True)
+class JointScip(_Scip):
+    """P_II as the natural mixed-integer nonlinear program in SCIP."""
+
+    kinds = ("joint",)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models import joint
+
+        return solve_model("scip_direct", joint, problem, limits)
+
+
+@dataclass(frozen=True)
+class FullScip(_Scip):
+    """The full problem as one mixed-integer nonlinear program in SCIP: an independent check for a handful of users."""
+
+    kinds = ("full",)
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """The full problem with a public-prompt rule that has an algebraic form; beyond 8 users it finds nothing."""
+        return (
+            problem.kind == "full"
+            and problem.instance.users <= 8
+            and problem.instance.public_prompt.rule in ("ideal", "affine")
+        )
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models import full
+
+        return solve_model("scip_direct", full, problem, limits)
