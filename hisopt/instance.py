@@ -120,6 +120,15 @@ class StepLimits(_Data):
         """Most steps x + y that the server runs for a user, from z >= z_min."""
         return min(self.total - self.device_min, self.common_max + self.edge_max)
 
+    def middle(self) -> tuple[int, int]:
+        """Return x and y in the middle of their bounds, moved as little as the bounds on z need."""
+        common, edge = self.common_max // 2, (self.edge_min + self.edge_max) // 2
+        excess = max(common + edge - self.served_max, 0)
+        common, edge = common - min(common, excess), edge - max(excess - common, 0)
+        short = max(self.served_min - common - edge, 0)
+        rise = min(short, self.common_max - common)
+        return common + rise, edge + short - rise
+
     @property
     def device_binds(self) -> bool:
         """Whether the bounds on z cut off some (x, y) of the box."""

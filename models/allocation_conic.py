@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cvxpy as cp
 import numpy as np
 
+from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
 from hisopt.models.common import within_budget
@@ -15,9 +16,10 @@ from hisopt.problem import Problem
 
 @dataclass(frozen=True)
 class Model:
-    """The program over the shares v_m / V, its parameter (the costs A_m by their sum), and the budget constraint."""
+    """The program over the shares v_m / V of the clusters with work, and its parameter, their costs A_m by the sum."""
 
     program: cp.Problem
+    clusters: IntArray  # those with work
     costs: cp.Parameter
     shares: cp.Variable
     budget: cp.Constraint
@@ -25,26 +27,31 @@ class Model:
 
 
 def build(problem: Problem) -> Model:
-    """State min sum A_m / v_m, sum v_m <= V, scaled to shares of one."""
+    """State min sum A_m / v_m, sum v_m <= V, scaled to shares of one; ValueError where no cluster has work."""
     cost = given_work_costs(problem.his)
-    total = float(cost.sum()) or 1.0
+    clusters = np.flatnonzero(cost)
+    if not len(clusters):
+        raise ValueError("no cluster has steps on the server: nothing to allocate")
+    cost, total = cost[clusters], float(cost.sum())
     costs = cp.Parameter(len(cost), nonneg=True, value=cost / total)
     shares = cp.Variable(len(cost))
     budget = cp.sum(shares) <= 1
     program = cp.Problem(cp.Minimize(costs @ cp.inv_pos(shares)), [budget])
-    return Model(program, costs, shares, budget, total / float(problem.his.edge.sms))
+    return Model(program, clusters, costs, shares, budget, total / float(problem.his.edge.sms))
 
 
 def insert(model: Model, problem: Problem, decision: Decision) -> None:
     """Set the shares to a decision's."""
     assert decision.sms is not None
-    model.shares.save_value(np.asarray(decision.sms) / float(problem.his.edge.sms))
+    model.shares.save_value(np.asarray(decision.sms)[model.clusters] / float(problem.his.edge.sms))
 
 
 def extract(model: Model, problem: Problem) -> Decision:
     """Return the SMs."""
     budget = float(problem.his.edge.sms)
-    return Decision(sms=within_budget(model.shares.value * budget, budget, integer=False))
+    sms = np.zeros(problem.his.max_clusters)
+    sms[model.clusters] = model.shares.value * budget
+    return Decision(sms=within_budget(sms, budget, integer=False))
 
 
 def price(model: Model, problem: Problem) -> float:

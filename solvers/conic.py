@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from hisopt.decision import Decision
+from hisopt.equations import given_work_costs
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
@@ -22,6 +26,8 @@ class _Conic(Solver):
 
         from hisopt.models import allocation_conic as form
 
+        if not given_work_costs(problem.his).any():
+            return SolverResult(Termination.OPTIMAL, Decision(sms=np.zeros(problem.his.max_clusters)), 0.0, "no work")
         model = form.build(problem)
         try:
             model.program.solve(solver=self.solver, **self._options(limits))
@@ -56,7 +62,7 @@ class CvxpyClarabel(_Conic):
     def _options(self, limits: Limits) -> dict[str, Any]:
         return {
             "time_limit": limits.time_s, "max_threads": limits.threads,
-            "tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12,
+            "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10,
         }  # fmt: skip
 
 
