@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 def _first_bad(bad: NDArray[np.bool_], values: NDArray[Any]) -> str:

@@ -18,7 +18,7 @@ from hisopt.instance import Gpu, IccInstance, InputError, Instance, PublicPrompt
 def quality_at_bins(table: QualityTable, steps_common: IntArray) -> FloatArray:
     """HIQM, (7), at the table's similarities: L / (1 + exp(K (x - B))) + G, shape (bins, len(steps_common))."""
     scale, slope, middle, floor = (column[:, None] for column in table.coefficients.T)
-    return scale / (1 + np.exp(slope * (np.asarray(steps_common)[None, :] - middle))) + floor
+    return np.asarray(scale / (1 + np.exp(slope * (np.asarray(steps_common)[None, :] - middle))) + floor)
 
 
 def similarity_bins(table: QualityTable, similarity: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -79,7 +79,9 @@ def edge_work_cost(instance: Instance, sizes: IntArray) -> FloatArray:
     """c_m, so that W_m server steps on v_m SMs cost c_m W_m / v_m (and e W_m), for cluster sizes of any shape."""
     w, gpu, flop = instance.weights, instance.edge, instance.flop_edge
     speed = gpu.frequency_hz * gpu.flop_per_cycle * gpu.utilisation
-    power = gpu.energy_coefficient * flop * gpu.frequency_hz**2 * gpu.power_static / (gpu.flop_per_cycle * gpu.utilisation)
+    power = (
+        gpu.energy_coefficient * flop * gpu.frequency_hz**2 * gpu.power_static / (gpu.flop_per_cycle * gpu.utilisation)
+    )
     return np.asarray(w.delay * np.asarray(sizes) * flop / speed + w.energy * power)
 
 
@@ -186,9 +188,7 @@ class Breakdown:
         """U = w1 sum Q - w2 sum T - w3 (sum E_m + sum E_n), (23)."""
         w, part = instance.weights, self.parts
         delay = part["delay_edge"] + part["delay_transmission"] + part["delay_device"]
-        energy = (
-            part["energy_transmission"] + part["energy_device"] + part["energy_common"] + part["energy_personal"]
-        )
+        energy = part["energy_transmission"] + part["energy_device"] + part["energy_common"] + part["energy_personal"]
         return w.quality * part["quality"] - w.delay * delay - w.energy * energy
 
 
@@ -219,9 +219,14 @@ def breakdown(instance: Instance, decision: Decision) -> Breakdown:
         delay_device=device * flop / gpu_speed(gpu, gpu.sms),
         energy_transmission=sent_energy,
         energy_device=device * gpu_step_energy(gpu, flop, gpu.sms),
-        energy_common=np.where(common_max > 0, common_max * step_energy, 0.0),
-        energy_personal=np.where(edge_sum > 0, edge_sum * step_energy, 0.0),
+        energy_common=_times(common_max, step_energy),
+        energy_personal=_times(edge_sum, step_energy),
     )
+
+
+def _times(steps: IntArray, step_energy: FloatArray) -> FloatArray:
+    """Energy of steps, 0 where there are none although a step would take infinite energy."""
+    return np.where(steps > 0, steps * step_energy, np.zeros(1))
 
 
 def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:
@@ -245,8 +250,8 @@ def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:
         * instance.energy_coefficient_device
         * instance.cycles_device
         * instance.device_frequency_hz**2,
-        energy_common=common_max * edge_energy * instance.group_frequency_hz**2,
-        energy_personal=np.bincount(clusters, weights=personal, minlength=instance.max_clusters),
+        energy_common=np.asarray(common_max * edge_energy * instance.group_frequency_hz**2, dtype=np.float64),
+        energy_personal=np.asarray(np.bincount(clusters, personal, instance.max_clusters), dtype=np.float64),
     )
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hisopt.arrays import (
     FloatArray,
     IndexVector,
+    IntArray,
     NonNegativePerUser,
     PositivePerUser,
     RealMatrix,
@@ -152,9 +153,7 @@ class QualityTable(_Data):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.coefficients.shape != (len(self.similarity), 4):
-            raise ValueError(
-                f"coefficients: shape {self.coefficients.shape}, must be ({len(self.similarity)}, 4)"
-            )
+            raise ValueError(f"coefficients: shape {self.coefficients.shape}, must be ({len(self.similarity)}, 4)")
         if len(self.similarity) < 2 or (np.diff(self.similarity) <= 0).any():
             raise ValueError("similarity: needs two or more increasing values")
         return self
@@ -163,9 +162,7 @@ class QualityTable(_Data):
     def published(cls, *, modules: bool = True) -> Self:
         """Return the table fitted to the published CLIP scores, with or without the SIM and NPI modules (iota)."""
         data = json.loads((Path(__file__).parent / "data" / "hiqm.json").read_text())
-        return cls(
-            similarity=data["similarity"], coefficients=data["with_modules" if modules else "without_modules"]
-        )
+        return cls(similarity=data["similarity"], coefficients=data["with_modules" if modules else "without_modules"])
 
 
 class PublicPrompt(_Data):
@@ -212,9 +209,7 @@ class _System(_Data):
             raise ValueError(f"prompts: {len(self.prompts)} prompts for {self.users} users")
         if self.embeddings is not None:
             if len(self.embeddings) != self.users or self.embeddings.shape[1] == 0:
-                raise ValueError(
-                    f"embeddings: shape {self.embeddings.shape}, must be ({self.users}, d) with d >= 1"
-                )
+                raise ValueError(f"embeddings: shape {self.embeddings.shape}, must be ({self.users}, d) with d >= 1")
             norms = np.linalg.norm(self.embeddings, axis=1)
             bad = np.flatnonzero(np.abs(norms - 1) > _UNIT_NORM_TOLERANCE)
             if len(bad):
@@ -337,7 +332,22 @@ class Instance(_System):
         for field in Gpu.model_fields:
             if getattr(self.edge, field).ndim:
                 raise ValueError(f"edge.{field}: must be one number")
+        if (self.given_common is None) != (self.given_edge is None):
+            raise ValueError("given_common and given_edge: give both or none")
+        if self.given_common is not None and self.given_edge is not None:
+            self._check_given(self.given_common, self.given_edge)
         return self
+
+    def _check_given(self, common: IntArray, edge: IntArray) -> None:
+        limits = self.steps
+        for name, steps, low, high in (
+            ("given_common", common, 0, limits.common_max),
+            ("given_edge", edge, limits.edge_min, limits.edge_max),
+            ("given_common + given_edge", common + edge, limits.served_min, limits.served_max),
+        ):
+            bad = np.flatnonzero((steps < low) | (steps > high))
+            if len(bad):
+                raise ValueError(f"{name}: user {bad[0]} has {steps[bad[0]]}, must be in {low} .. {high}")
 
 
 class IccInstance(_System):
@@ -398,6 +408,8 @@ def first_error(error: ValidationError) -> str:
     """Return the first of pydantic's errors as 'field: reason', with the number of the others."""
     errors = error.errors(include_url=False, include_input=True)
     first = errors[0]
+    if first["type"] == "extra_forbidden":
+        first["msg"] = "unknown field"
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]

@@ -43,13 +43,13 @@ class Problem:
         if (self.kind == "clustering") != (self.criterion is not None) or (
             self.criterion is not None and self.criterion not in CRITERIA
         ):
-            raise InputError(f"criterion {self.criterion!r}: clustering takes one of {', '.join(CRITERIA)}, others none")
+            raise InputError(
+                f"criterion {self.criterion!r}: clustering takes one of {', '.join(CRITERIA)}, others none"
+            )
         if self.integer_sms and self.kind not in WITH_SMS:
             raise InputError(f"problem {self.kind}: has no SMs")
         if (self.kind == "steps") != isinstance(instance, IccInstance) and self.kind != "clustering":
-            raise InputError(
-                f"problem {self.kind}: not defined for an instance of the model {type(instance).model!r}"
-            )
+            raise InputError(f"problem {self.kind}: not defined for an instance of the model {type(instance).model!r}")
         for name in missing_fields(self.kind, instance):
             raise InputError(f"{name}: missing, and the problem {self.kind} needs it")
 

@@ -59,6 +59,7 @@ def embed(prompts: Sequence[str]) -> FloatArray:
     """
     try:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
     except ImportError:
         raise InputError(
             "embedding your own prompts needs sentence-transformers: pip install 'hisopt[embed]'"
@@ -69,6 +70,7 @@ def embed(prompts: Sequence[str]) -> FloatArray:
         source = str(get_model_path())
     except ImportError:
         source = MODEL
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         model = SentenceTransformer(source, device="cpu")

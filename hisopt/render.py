@@ -26,9 +26,7 @@ def best_bound(runs: Iterable[Run]) -> float | None:
     if not bounds:
         return None
     found = [
-        run.objective
-        for run in runs
-        if run.objective is not None and run.solution_status is SolutionStatus.FEASIBLE
+        run.objective for run in runs if run.objective is not None and run.solution_status is SolutionStatus.FEASIBLE
     ]
     return max(min(bounds), *found, -math.inf) if runs[0].problem.maximise else min(max(bounds), *found, math.inf)
 
@@ -122,7 +120,9 @@ def to_table(runs: Sequence[Run], notes: dict[Problem, list[str]], width: int | 
     for problem, group in grouped(runs).items():
         bound = best_bound(group)
         sense = "larger" if problem.maximise else "smaller"
-        table = Table(title=f"{problem.label} ({sense} is better)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=f"{problem.label} ({sense} is better)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+        )
         for name in COLUMNS:
             numeric = name in ("objective", "bound", "gap", "to best bound", "seconds")
             table.add_column(name, justify="right" if numeric else "left", no_wrap=True)

@@ -104,8 +104,8 @@ class Scenario:
             budget = rng.integers(self.edge_sms[0], self.edge_sms[1], endpoint=True)
             device_sms = rng.integers(self.device_sms[0], self.device_sms[1], n, endpoint=True)
             return Instance(
-                edge=Gpu(sms=budget, frequency_hz=1410e6, flop_per_cycle=2048),  # type: ignore[arg-type]
-                devices=Gpu(sms=device_sms, frequency_hz=1860e6, flop_per_cycle=1024),  # type: ignore[arg-type]
+                edge=Gpu(sms=budget, frequency_hz=1410e6, flop_per_cycle=2048),
+                devices=Gpu(sms=device_sms, frequency_hz=1860e6, flop_per_cycle=1024),
                 **common,
             )
         except ValidationError as error:

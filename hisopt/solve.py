@@ -27,19 +27,61 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.option("--users", type=int, metavar="N", help="Users of the sampled instance, instead of the preset's.")
 @click.option("--clusters", type=int, metavar="M", help="Largest number of clusters, instead of the preset's.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample and of the solvers.")
-@click.option("--prompts", metavar="FILE", help="Sample users from your own prompts: a CSV with a column 'prompt', or one a line.")
-@click.option("--problem", "kinds", multiple=True, metavar="KIND", help=f"{', '.join(_KINDS)}; repeatable. [default: all that apply]")
-@click.option("--criterion", "criteria", multiple=True, metavar="NAME", help=f"Of clustering: {', '.join(_CRITERIA)}; repeatable. [default: all]")
-@click.option("--sms", type=click.Choice(["real", "integer", "both"]), default="both", show_default=True, help="SMs as real or whole numbers.")
-@click.option("--solver", "solvers", multiple=True, metavar="NAME", help="A solver of --list, or path/to/file.py:MySolver; repeatable. [default: all that apply]")
+@click.option(
+    "--prompts", metavar="FILE", help="Sample users from your own prompts: a CSV with a column 'prompt', or one a line."
+)
+@click.option(
+    "--problem",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help=f"{', '.join(_KINDS)}; repeatable. [default: all that apply]",
+)
+@click.option(
+    "--criterion",
+    "criteria",
+    multiple=True,
+    metavar="NAME",
+    help=f"Of clustering: {', '.join(_CRITERIA)}; repeatable. [default: all]",
+)
+@click.option(
+    "--sms",
+    type=click.Choice(["real", "integer", "both"]),
+    default="both",
+    show_default=True,
+    help="SMs as real or whole numbers.",
+)
+@click.option(
+    "--solver",
+    "solvers",
+    multiple=True,
+    metavar="NAME",
+    help="A solver of --list, or path/to/file.py:MySolver; repeatable. [default: all that apply]",
+)
 @click.option("--time-limit", type=float, default=5.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
-@click.option("--jobs", type=int, default=1, show_default=True, metavar="J", help="Solves at a time; more than one shares the machine between the times shown.")
-@click.option("--format", "style", type=click.Choice(["table", "json", "csv", "latex"]), default="table", show_default=True, help="Format of the results.")
+@click.option(
+    "--jobs",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="J",
+    help="Solves at a time; more than one shares the machine between the times shown.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json", "csv", "latex"]),
+    default="table",
+    show_default=True,
+    help="Format of the results.",
+)
 @click.option("--output", metavar="FILE", help="Write the results to a file instead of standard output.")
 @click.option("--save-instance", metavar="FILE", help="Also write the instance, with what was filled in, as JSON.")
-@click.option("--export", metavar="MODEL.{lp,mps,nl}", help="Write the declarative model of one problem, and do not solve.")
+@click.option(
+    "--export", metavar="MODEL.{lp,mps,nl}", help="Write the declarative model of one problem, and do not solve."
+)
 @click.option("--list", "listing", is_flag=True, help="List problems and solvers, and do not solve.")
 def _command(**options: Any) -> None:
     """Solve an instance with every solver that can, and check what each claims.
@@ -77,20 +119,27 @@ def _solve(options: dict[str, Any]) -> int:
     from hisopt.instance import InputError, write_atomically
     from hisopt.render import to_csv, to_json, to_latex
     from hisopt.solvers.runner import contradictions
+    from hisopt.solvers.table import check_names
 
     _check_numbers(options)
     for name in ("output", "save_instance", "export"):
         if options[name] and not os.access(Path(options[name]).resolve().parent, os.W_OK):
             raise InputError(f"{options[name]}: its folder does not exist or cannot be written")
+        if options[name] and Path(options[name]).is_dir():
+            raise InputError(f"{options[name]}: is a folder")
+    check_names(options["solvers"])
     instance = _instance(options)
-    problems, notes = _problems(instance, options)
+    try:
+        problems, notes = _problems(instance, options)
+    except InputError as error:
+        raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
+    tasks = [] if options["export"] else _tasks(problems, options["solvers"])
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
     if options["save_instance"]:
         problems[-1].instance.save(options["save_instance"])
     if options["export"]:
         return _export(problems, options["export"])
-    tasks = _tasks(problems, options["solvers"])
     runs, interrupted = _run(tasks, options)
     refuted = [line for group in _grouped(runs) for line in contradictions(group)]
     style = options["style"]
@@ -194,7 +243,12 @@ def _filled(instance: Instance | IccInstance, kinds: Any) -> tuple[Instance | Ic
         if instance.clusters is None and instance.embeddings is not None:
             instance = instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters))
             notes.append("no clusters given: those of HAC are used where a problem takes them as given")
-        if "allocation" in kinds and isinstance(instance, Instance) and instance.given_common is None and instance.given_edge is None:
+        if (
+            "allocation" in kinds
+            and isinstance(instance, Instance)
+            and instance.given_common is None
+            and instance.given_edge is None
+        ):
             common, edge = instance.steps.middle()
             instance = instance.replace(given_common=[common] * instance.users, given_edge=[edge] * instance.users)
             notes.append(f"no steps given: allocation takes x = {common} and y = {edge} for every user")
@@ -203,16 +257,15 @@ def _filled(instance: Instance | IccInstance, kinds: Any) -> tuple[Instance | Ic
 
 def _tasks(problems: list[Problem], names: tuple[str, ...]) -> list[tuple[Problem, type[Solver]]]:
     from hisopt.instance import InputError
-    from hisopt.solvers.table import check_names, select
+    from hisopt.solvers.table import select
 
-    check_names(names)
     tasks = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
     used = {solver.name for _, solver in tasks} | {getattr(solver, "_source", "") for _, solver in tasks}
     for name in names:
         if name not in used:
-            raise InputError(f"--solver: {name} does not serve {', '.join(p.label for p in problems)} on this instance")
+            raise InputError(f"--solver: {name} does not serve {'; '.join(p.label for p in problems)} on this instance")
     if not tasks:
-        raise InputError(f"no solver serves {', '.join(p.label for p in problems)} on this instance")
+        raise InputError(f"no solver serves {'; '.join(p.label for p in problems)} on this instance")
     return tasks
 
 
@@ -226,7 +279,10 @@ def _run(tasks: list[tuple[Problem, type[Solver]]], options: dict[str, Any]) -> 
     limits = Limits(options["time_limit"], options["memory_limit"], options["threads"], options["seed"])
     runs: list[Run] = []
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, Runner(limits, options["jobs"]) as runner:
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        Runner(limits, options["jobs"]) as runner,
+    ):
         bar = progress.add_task("", total=len(tasks))
 
         def show() -> None:
@@ -291,7 +347,7 @@ def _export(problems: list[Problem], target: str) -> int:
 
     if len(problems) != 1:
         raise InputError(
-            f"--export: writes one model; choose among {', '.join(p.label for p in problems)} "
+            f"--export: writes one model; choose among {'; '.join(p.label for p in problems)} "
             "with --problem, --criterion and --sms"
         )
     write(problems[0], target)
@@ -304,7 +360,13 @@ def _list(style: str) -> int:
     from hisopt.solvers.table import TABLE, registered
 
     rows = [
-        (kind, solver.name, solver.guarantee.value, solver.unavailable() or "yes", (solver.__doc__ or "").splitlines()[0])
+        (
+            kind,
+            solver.name,
+            solver.guarantee.value,
+            solver.unavailable() or "yes",
+            (solver.__doc__ or "").splitlines()[0],
+        )
         for kind in TABLE
         for solver in registered(kind)
     ]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
+from hisopt.models.common import within_budget
 
 from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
-from hisopt.models.common import within_budget
 from hisopt.problem import Problem
 
 
@@ -62,4 +62,6 @@ def price(model: Model, problem: Problem) -> float:
 def dual_value(problem: Problem, price: float) -> float:
     """Return 2 sqrt(beta) sum sqrt(A) - beta V, a lower bound on P_II^B for every beta >= 0."""
     price = max(price, 0.0)
-    return float(2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.his)).sum() - price * float(problem.his.edge.sms))
+    return float(
+        2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.his)).sum() - price * float(problem.his.edge.sms)
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
+from hisopt.models.common import extract_labels, linear
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
-from hisopt.models.common import linear
 from hisopt.problem import Problem
 
 
@@ -25,9 +25,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     model.pairs = pyo.Set(initialize=[(i, j) for i in range(users) for j in range(i + 1, users)], dimen=2)
     model.assigned = pyo.Var(model.users, model.clusters, domain=pyo.Binary)
     model.together = pyo.Var(model.pairs, model.clusters, bounds=(0, 1))
-    model.assign = pyo.Constraint(
-        model.users, rule=lambda m, n: sum(m.assigned[n, k] for k in m.clusters) == 1
-    )
+    model.assign = pyo.Constraint(model.users, rule=lambda m, n: sum(m.assigned[n, k] for k in m.clusters) == 1)
     model.first = pyo.Constraint(
         model.pairs, model.clusters, rule=lambda m, i, j, k: m.together[i, j, k] <= m.assigned[i, k]
     )
@@ -46,21 +44,15 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     if least > 1:
         model.open = pyo.Var(model.clusters, domain=pyo.Binary)
         model.smallest = pyo.Constraint(model.clusters, rule=lambda m, k: m.size[k] >= least * m.open[k])
-        model.used = pyo.Constraint(
-            model.users, model.clusters, rule=lambda m, n, k: m.assigned[n, k] <= m.open[k]
-        )
+        model.used = pyo.Constraint(model.users, model.clusters, rule=lambda m, n, k: m.assigned[n, k] <= m.open[k])
     model.square = pyo.Expression(model.clusters, rule=lambda m, k: _square(m, similarity, k))
     if problem.criterion == "sum":
         model.value = pyo.Objective(expr=sum(model.square[k] for k in model.clusters), sense=pyo.maximize)
         return model
     model.worth = pyo.Var(model.clusters, bounds=(0, _largest(similarity)))
     if problem.criterion == "mean":
-        model.definition = pyo.Constraint(
-            model.clusters, rule=lambda m, k: m.worth[k] * m.size[k] <= m.square[k]
-        )
-        model.empty = pyo.Constraint(
-            model.clusters, rule=lambda m, k: m.worth[k] <= _largest(similarity) * m.size[k]
-        )
+        model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] * m.size[k] <= m.square[k])
+        model.empty = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] <= _largest(similarity) * m.size[k])
     else:
         model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] ** 2 <= m.square[k])
     model.value = pyo.Objective(expr=sum(model.worth[k] for k in model.clusters), sense=pyo.maximize)
@@ -88,8 +80,7 @@ def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> No
 
 def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     """Return the labels."""
-    labels = [max(model.clusters, key=lambda k, n=n: pyo.value(model.assigned[n, k])) for n in model.users]
-    return Decision(clusters=np.array(labels, dtype=np.int64))
+    return Decision(clusters=extract_labels(model))
 
 
 def _square(model: pyo.ConcreteModel, similarity: FloatArray, k: int) -> object:

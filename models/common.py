@@ -8,13 +8,13 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.equations import quality_at_bins, quality_table, public_similarity
+from hisopt.equations import public_similarity, quality_at_bins, quality_table
 from hisopt.instance import IccInstance, Instance
 
 
 def rounded(variable: Any) -> int:
     """Return the whole number that a Pyomo variable stands for."""
-    return int(round(pyo.value(variable)))
+    return round(float(pyo.value(variable)))
 
 
 def within_budget(sms: FloatArray, budget: float, *, integer: bool) -> FloatArray:
@@ -31,9 +31,7 @@ def linear(coefficients: Any, variables: Any) -> Any:
     from pyomo.core.expr import LinearExpression
 
     pairs = [(float(c), v) for c, v in zip(coefficients, variables, strict=True) if c]
-    return LinearExpression(
-        constant=0.0, linear_coefs=[c for c, _ in pairs], linear_vars=[v for _, v in pairs]
-    )
+    return LinearExpression(constant=0.0, linear_coefs=[c for c, _ in pairs], linear_vars=[v for _, v in pairs])
 
 
 def given_quality(instance: Instance | IccInstance) -> FloatArray:
@@ -52,9 +50,7 @@ def quality_knots(instance: Instance) -> tuple[FloatArray, FloatArray]:
     rule = instance.public_prompt
     reach = 1.0 if rule.rule != "affine" else abs(rule.slope) + abs(rule.intercept)
     knots = np.asarray(instance.quality.similarity)
-    values = instance.weights.quality * quality_at_bins(
-        instance.quality, np.arange(instance.steps.common_max + 1)
-    )
+    values = instance.weights.quality * quality_at_bins(instance.quality, np.arange(instance.steps.common_max + 1))
     if knots[0] > -reach:
         knots, values = np.concatenate([[-reach], knots]), np.concatenate([values[:1], values])
     if knots[-1] < reach:
@@ -72,9 +68,7 @@ def add_steps(model: pyo.ConcreteModel, instance: Instance | IccInstance) -> Non
     model.common = pyo.Expression(
         model.users, rule=lambda m, n: linear(m.common_values, [m.chosen[n, x] for x in m.common_values])
     )
-    model.choose = pyo.Constraint(
-        model.users, rule=lambda m, n: sum(m.chosen[n, x] for x in m.common_values) == 1
-    )
+    model.choose = pyo.Constraint(model.users, rule=lambda m, n: sum(m.chosen[n, x] for x in m.common_values) == 1)
     if limits.device_binds:
         model.served = pyo.Constraint(
             model.users,
@@ -88,6 +82,12 @@ def insert_steps(model: pyo.ConcreteModel, common: IntArray, edge: IntArray) -> 
         model.edge[n].set_value(int(edge[n]))
         for x in model.common_values:
             model.chosen[n, x].set_value(int(x == common[n]))
+
+
+def extract_labels(model: pyo.ConcreteModel) -> IntArray:
+    """Return the cluster of each user by the binaries ``assigned``, shape (N,)."""
+    assigned = [[float(pyo.value(model.assigned[n, k])) for k in model.clusters] for n in model.users]
+    return np.asarray(np.argmax(assigned, axis=1), dtype=np.int64)
 
 
 def extract_steps(model: pyo.ConcreteModel) -> tuple[IntArray, IntArray]:

@@ -7,6 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
+from hisopt.models.common import (
+    add_steps,
+    extract_labels,
+    extract_steps,
+    insert_steps,
+    linear,
+    quality_knots,
+    within_budget,
+)
 
 from hisopt.decision import Decision
 from hisopt.equations import (
@@ -20,7 +29,6 @@ from hisopt.equations import (
     work_costs,
 )
 from hisopt.instance import Instance
-from hisopt.models.common import add_steps, extract_steps, insert_steps, linear, quality_knots, within_budget
 from hisopt.problem import Problem
 
 
@@ -65,9 +73,7 @@ def _add_clusters(model: pyo.ConcreteModel, instance: Instance) -> None:
     users, count = instance.users, instance.max_clusters
     model.clusters = pyo.RangeSet(0, count - 1)
     model.assigned = pyo.Var(model.users, model.clusters, domain=pyo.Binary)
-    model.assign = pyo.Constraint(
-        model.users, rule=lambda m, n: sum(m.assigned[n, k] for k in m.clusters) == 1
-    )
+    model.assign = pyo.Constraint(model.users, rule=lambda m, n: sum(m.assigned[n, k] for k in m.clusters) == 1)
     # Cluster k holds a user only if an earlier user opens k - 1: labels in order of first appearance.
     model.ordered = pyo.Constraint(
         model.users,
@@ -100,14 +106,16 @@ def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
     model.phi = pyo.Var(model.users, bounds=(-1, 1))
     model.to_sum = pyo.Expression(
         model.users,
-        rule=lambda m, n: float(similarity[n, n])
-        + linear(
-            [similarity[n, j] for j in m.users if j != n], [_pair(m, n, j) for j in m.users if j != n]
+        rule=lambda m, n: (
+            float(similarity[n, n])
+            + linear([similarity[n, j] for j in m.users if j != n], [_pair(m, n, j) for j in m.users if j != n])
         ),
     )
     if instance.public_prompt.rule == "ideal":
         model.norm = pyo.Var(model.users, bounds=(0, users))
-        model.squares = pyo.Constraint(model.users, rule=lambda m, n: m.norm[n] ** 2 == _cluster_square(m, similarity, n))
+        model.squares = pyo.Constraint(
+            model.users, rule=lambda m, n: m.norm[n] ** 2 == _cluster_square(m, similarity, n)
+        )
         model.align = pyo.Constraint(model.users, rule=lambda m, n: m.phi[n] * m.norm[n] == m.to_sum[n])
     else:
         rule = instance.public_prompt
@@ -118,9 +126,7 @@ def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
         )
         model.phi.setlb(None)
         model.phi.setub(None)
-        model.law = pyo.Constraint(
-            model.users, rule=lambda m, n: m.phi[n] == rule.slope * m.mean[n] + rule.intercept
-        )
+        model.law = pyo.Constraint(model.users, rule=lambda m, n: m.phi[n] == rule.slope * m.mean[n] + rule.intercept)
     knots, worths = quality_knots(instance)
     model.worths = {(k, x): float(worths[k, x]) for k in range(len(knots)) for x in model.common_values}
     model.knots, model.gaps = pyo.RangeSet(0, len(knots) - 1), pyo.RangeSet(0, len(knots) - 2)
@@ -129,14 +135,13 @@ def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
     )
     model.weight = pyo.Var(model.points, bounds=(0, 1))
     model.segment = pyo.Var(model.users, model.gaps, domain=pyo.Binary)
-    model.one_segment = pyo.Constraint(
-        model.users, rule=lambda m, n: sum(m.segment[n, g] for g in m.gaps) == 1
-    )
+    model.one_segment = pyo.Constraint(model.users, rule=lambda m, n: sum(m.segment[n, g] for g in m.gaps) == 1)
     model.neighbours = pyo.Constraint(
         model.users,
         model.knots,
-        rule=lambda m, n, k: sum(m.weight[n, k, x] for x in m.common_values)
-        <= sum(m.segment[n, g] for g in (k - 1, k) if g in m.gaps),
+        rule=lambda m, n, k: (
+            sum(m.weight[n, k, x] for x in m.common_values) <= sum(m.segment[n, g] for g in (k - 1, k) if g in m.gaps)
+        ),
     )
     model.split = pyo.Constraint(
         model.users,
@@ -145,7 +150,9 @@ def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
     )
     model.interpolate = pyo.Constraint(
         model.users,
-        rule=lambda m, n: m.phi[n] == sum(float(knots[k]) * m.weight[n, k, x] for k in m.knots for x in m.common_values),
+        rule=lambda m, n: (
+            m.phi[n] == sum(float(knots[k]) * m.weight[n, k, x] for k in m.knots for x in m.common_values)
+        ),
     )
 
 
@@ -162,9 +169,7 @@ def _cluster_square(model: pyo.ConcreteModel, similarity: np.ndarray, n: int) ->
             model.products.add(model.both[i, j, k] <= _pair(model, j, k))
             model.products.add(model.both[i, j, k] >= _pair(model, i, k) + _pair(model, j, k) - 1)
     others = [u for u in model.users if u != n]
-    own = similarity[n, n] + sum(
-        (similarity[j, j] + 2 * similarity[n, j]) * _pair(model, n, j) for j in others
-    )
+    own = similarity[n, n] + sum((similarity[j, j] + 2 * similarity[n, j]) * _pair(model, n, j) for j in others)
     return own + sum(2 * similarity[i, j] * model.both[i, j, n] for i, j in combinations(others, 2))
 
 
@@ -179,17 +184,13 @@ def _add_server(model: pyo.ConcreteModel, problem: Problem) -> None:
     )
     # y_n in the cluster of n, y_n = sum over m of part[n, m]
     model.part = pyo.Var(model.users, model.clusters, bounds=(0, limits.edge_max))
-    model.parts = pyo.Constraint(
-        model.users, rule=lambda m, n: sum(m.part[n, k] for k in m.clusters) == m.edge[n]
-    )
+    model.parts = pyo.Constraint(model.users, rule=lambda m, n: sum(m.part[n, k] for k in m.clusters) == m.edge[n])
     model.placed = pyo.Constraint(
         model.users,
         model.clusters,
         rule=lambda m, n, k: m.part[n, k] <= limits.edge_max * m.assigned[n, k],
     )
-    model.work = pyo.Expression(
-        model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.part[n, k] for n in m.users)
-    )
+    model.work = pyo.Expression(model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.part[n, k] for n in m.users))
     base, both = edge_work_cost(instance, np.array([0, 1]))
     base, slope = float(base), float(both - base)
     domain = pyo.NonNegativeIntegers if problem.integer_sms else pyo.NonNegativeReals
@@ -253,9 +254,7 @@ def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     """Return clusters, steps and SMs; real SMs are those of Theorem 1 for the rest."""
     instance = problem.his
     common, edge = extract_steps(model)
-    labels = np.array(
-        [max(model.clusters, key=lambda k, n=n: pyo.value(model.assigned[n, k])) for n in model.users]
-    )
+    labels = extract_labels(model)
     budget = float(instance.edge.sms)
     if problem.integer_sms:
         sms = within_budget(np.array([pyo.value(model.sms[k]) for k in model.clusters]), budget, integer=True)

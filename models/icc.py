@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
+from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, transmission
-from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear
 from hisopt.problem import Problem
 
 
@@ -20,9 +20,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     add_steps(model, instance)
     model.groups = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.groups, bounds=(0, limits.common_max))
-    model.longest = pyo.Constraint(
-        model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n]
-    )
+    model.longest = pyo.Constraint(model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n])
     kappa_edge = instance.energy_coefficient_edge * instance.cycles_edge
     edge = w.delay * instance.cycles_edge / instance.edge_frequency_hz
     edge = np.broadcast_to(edge + w.energy * kappa_edge * instance.edge_frequency_hz**2, (instance.users,))

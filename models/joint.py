@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
+from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
@@ -19,7 +20,6 @@ from hisopt.equations import (
     work_costs,
 )
 from hisopt.instance import Instance
-from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
 from hisopt.problem import Problem
 
 
@@ -30,13 +30,9 @@ def add_work(model: pyo.ConcreteModel, instance: Instance) -> None:
     add_steps(model, instance)
     model.clusters = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
-    model.longest = pyo.Constraint(
-        model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n]
-    )
+    model.longest = pyo.Constraint(model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n])
     members = {k: [int(n) for n in np.flatnonzero(labels == k)] for k in model.clusters}
-    model.work = pyo.Expression(
-        model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.edge[n] for n in members[k])
-    )
+    model.work = pyo.Expression(model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.edge[n] for n in members[k]))
 
 
 def most_work(instance: Instance) -> FloatArray:

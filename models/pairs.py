@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
+from hisopt.models.common import linear
 
 from hisopt.decision import Decision
-from hisopt.models.common import linear
 from hisopt.problem import Problem
 
 
@@ -90,7 +90,8 @@ def _state_sum(model: pyo.ConcreteModel, similarity: np.ndarray, count: int) -> 
     model.at_most = pyo.Constraint(expr=sum(model.representative[n] for n in model.users) <= count)
     pairs = list(model.pairs)
     model.value = pyo.Objective(
-        expr=float(np.trace(similarity)) + linear([2 * similarity[p] for p in pairs], [model.together[p] for p in pairs]),
+        expr=float(np.trace(similarity))
+        + linear([2 * similarity[p] for p in pairs], [model.together[p] for p in pairs]),
         sense=pyo.maximize,
     )
 
@@ -100,18 +101,12 @@ def _state_mean(model: pyo.ConcreteModel, similarity: np.ndarray, count: int, si
     model.size_values = pyo.Set(initialize=list(sizes))
     model.in_size = pyo.Var(model.users, model.size_values, domain=pyo.Binary)
     model.share = pyo.Var(model.pairs, bounds=(0, 0.5))
-    model.own_share = pyo.Expression(
-        model.users, rule=lambda m, n: sum(m.in_size[n, k] / k for k in m.size_values)
-    )
-    model.one_size = pyo.Constraint(
-        model.users, rule=lambda m, n: sum(m.in_size[n, k] for k in m.size_values) == 1
-    )
+    model.own_share = pyo.Expression(model.users, rule=lambda m, n: sum(m.in_size[n, k] / k for k in m.size_values))
+    model.one_size = pyo.Constraint(model.users, rule=lambda m, n: sum(m.in_size[n, k] for k in m.size_values) == 1)
     model.its_size = pyo.Constraint(
         model.users, rule=lambda m, n: m.size[n] == sum(k * m.in_size[n, k] for k in m.size_values)
     )
-    model.rows = pyo.Constraint(
-        model.users, rule=lambda m, n: m.own_share[n] + sum(_others(m.share, n, users)) == 1
-    )
+    model.rows = pyo.Constraint(model.users, rule=lambda m, n: m.own_share[n] + sum(_others(m.share, n, users)) == 1)
     model.only_together = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.together[i, j] / 2)
     model.below_first = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.own_share[i])
     model.below_second = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.own_share[j])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from hisopt.solvers.interface import Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.interface import Solver
 
 
 def average_linkage(embeddings: FloatArray, count: int) -> IntArray:

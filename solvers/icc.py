@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from hisopt.solvers.external import solve_model
+from hisopt.solvers.interface import Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
@@ -12,8 +14,6 @@ from hisopt.equations import cluster_sizes, public_similarity, quality_table, tr
 from hisopt.instance import IccInstance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.external import solve_model
-from hisopt.solvers.interface import Solver
 
 
 def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
@@ -41,7 +41,7 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
     frequency = instance.group_frequency_hz
     delay = w.delay * sizes * instance.cycles_edge / frequency
     energy = w.energy * instance.energy_coefficient_edge * instance.cycles_edge * frequency**2
-    group = (delay + energy)[:, None] * common
+    group = np.asarray((delay + energy)[:, None] * common, dtype=np.float64)
     sent_delay, sent_energy = transmission(instance)
     return value, group, -float(w.delay * sent_delay.sum() + w.energy * sent_energy.sum())
 
@@ -68,15 +68,13 @@ class Enumeration(Solver):
         common = _argmax_within(per_common, top[instance.clusters])
         edge = best_edge[np.arange(instance.users), common] + instance.steps.edge_min
         bound = constant + float(total.max(axis=1).sum())
-        return SolverResult(
-            Termination.OPTIMAL, Decision.of_steps(instance.steps.total, common, edge), bound
-        )
+        return SolverResult(Termination.OPTIMAL, Decision.of_steps(instance.steps.total, common, edge), bound)
 
 
 def _argmax_within(value: FloatArray, top: IntArray) -> IntArray:
     """First index of each row's largest entry among 0 .. top."""
     masked = np.where(np.arange(value.shape[1])[None, :] <= top[:, None], value, -np.inf)
-    return masked.argmax(axis=1)
+    return np.asarray(masked.argmax(axis=1))
 
 
 @dataclass(frozen=True)

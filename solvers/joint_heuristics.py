@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from hisopt.solvers import scalar_coupling, step_tables
+from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.joint_exact import with_optimal_sms
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import (
@@ -19,9 +22,6 @@ from hisopt.equations import (
 from hisopt.instance import Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers import scalar_coupling, step_tables
-from hisopt.solvers.interface import Deadline, Solver
-from hisopt.solvers.joint_exact import with_optimal_sms
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,7 @@ class LocalSearch(Solver):
                     load[m] = np.sqrt(cost[m] * work[new])
             if not moved or deadline.passed:
                 break
-        return SolverResult(
-            Termination.COMPLETED, with_optimal_sms(instance, pair_common[pick], pair_edge[pick])
-        )
+        return SolverResult(Termination.COMPLETED, with_optimal_sms(instance, pair_common[pick], pair_edge[pick]))
 
 
 def _pair_values(instance: Instance, clusters: IntArray, common: IntArray, edge: IntArray) -> FloatArray:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult
 from hisopt.solvers.external import solve_model
 from hisopt.solvers.interface import Solver
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ milliseconds. The child leads a process group of its own, which is killed whole 
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
 import pickle
 import select
@@ -17,20 +20,21 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from numbers import Real
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
 import psutil
+from hisopt.solvers.interface import Solver
 
 from hisopt.decision import Decision
 from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
-from hisopt.solvers.interface import Solver
 
 CLAIM_TOLERANCE = 1e-6  # relative; the MIP and conic solvers' own feasibility tolerance
 _GRACE_S = 3.0  # on top of the time limit, before a solve is killed
@@ -155,11 +159,17 @@ class Outcome:
 
 def check(problem: Problem, solver: type[Solver], limits: Limits, outcome: Outcome) -> Run:
     """Evaluate a result and refute what it claims wrongly of itself."""
-    result, refuted = outcome.result, []
-    objective, parts, violations = None, {}, ()
+    result, refuted = _sound(outcome.result), []
+    objective, parts = None, {}
+    violations: tuple[str, ...] = ()
     status = SolutionStatus.NONE
+    evaluation = None
     if result.decision is not None:
-        evaluation = evaluate(problem, result.decision)
+        try:
+            evaluation = evaluate(problem, result.decision)
+        except Exception as error:  # a decision that is no decision; the solver's fault, not ours
+            result = _nonsense(f"its decision cannot be evaluated: {type(error).__name__}: {error}")
+    if evaluation is not None:
         objective, parts, violations = evaluation.objective, evaluation.parts, evaluation.violations
         status = SolutionStatus.FEASIBLE if evaluation.feasible else SolutionStatus.INFEASIBLE
     feasible = status is SolutionStatus.FEASIBLE
@@ -180,6 +190,27 @@ def check(problem: Problem, solver: type[Solver], limits: Limits, outcome: Outco
     )  # fmt: skip
 
 
+def _sound(result: SolverResult) -> SolverResult:
+    """Return a result whose parts are what they should be, or a crash that says which is not."""
+    if not isinstance(result.termination, Termination):
+        return _nonsense(f"its termination is {result.termination!r}, not a Termination")
+    if result.decision is not None and not isinstance(result.decision, Decision):
+        return _nonsense(f"its decision is a {type(result.decision).__name__}, not a Decision")
+    bound = result.bound
+    if bound is not None and (isinstance(bound, bool) or not isinstance(bound, Real) or math.isnan(bound)):
+        return _nonsense(f"its bound is {bound!r}, not a number")
+    try:
+        json.dumps(result.details, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return _nonsense(f"its details are not JSON values: {error}")
+    bound = None if bound is None or math.isinf(bound) else float(bound)
+    return replace(result, bound=bound, message=" ".join(str(result.message).split())[:500])
+
+
+def _nonsense(reason: str) -> SolverResult:
+    return SolverResult(Termination.CRASHED, message=" ".join(reason.split())[:500])
+
+
 def beats(problem: Problem, objective: float, bound: float) -> bool:
     """Whether an objective lies beyond a bound by more than the tolerance on claims."""
     excess = objective - bound if problem.maximise else bound - objective
@@ -198,7 +229,9 @@ def contradictions(runs: Iterable[Run]) -> list[str]:
             if other is claim or other.solution_status is not SolutionStatus.FEASIBLE or other.objective is None:
                 continue
             if infeasible:
-                lines.append(f"{claim.problem.label}: {claim.solver.name} claims infeasible, {other.solver.name} has a solution")
+                lines.append(
+                    f"{claim.problem.label}: {claim.solver.name} claims infeasible, {other.solver.name} has a solution"
+                )
             elif claim.bound is not None and beats(claim.problem, other.objective, claim.bound):
                 lines.append(
                     f"{claim.problem.label}: {other.solver.name} has {other.objective:.9g}, "
@@ -260,6 +293,8 @@ class _Server:
             else:
                 why = f"exited with code {os.waitstatus_to_exitcode(exit_status)} and no result"
             return _failed(Termination.CRASHED, why)
+        except Exception as error:
+            return _failed(Termination.CRASHED, f"its result cannot be read: {type(error).__name__}: {error}")
         return Outcome(result, seconds, max(peak, peak_memory))
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -291,10 +326,8 @@ class _Server:
         _kill_tree(process.pid)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
         process.wait()
 
 
@@ -326,7 +359,5 @@ def _kill_tree(pid: int) -> None:
             process.kill()
         except psutil.Error:
             continue
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass

@@ -19,9 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from hisopt.solvers.interface import Deadline
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.interface import Deadline
 
 _PAIRWISE = 3000  # options a group up to which all pairs are compared
 _NEIGHBOURS = 48  # beyond, each option is compared with so many on either side
@@ -108,9 +108,7 @@ def _minimise_dual(
         else:
             crossing = budget * (low_gain - high_gain) / (2 * (low_load - high_load))
         at = min(max(crossing, high_load), low_load)
-        model = at**2 / budget + max(
-            low_gain - 2 * at * low_load / budget, high_gain - 2 * at * high_load / budget
-        )
+        model = at**2 / budget + max(low_gain - 2 * at * low_load / budget, high_gain - 2 * at * high_load / budget)
         value, gain_at, load_at, pick = respond(at)
         if value < best_value:
             best, best_value = at, value
@@ -302,9 +300,7 @@ class _Search:
             u_low = np.maximum(self.multiplier - new_loads - to_large - slack, new_starts)
             u_high = np.minimum(self.multiplier - new_loads - to_small + slack, new_ends)
             nearest = np.maximum(np.maximum(u_low, -u_high), 0.0)
-            keep = (u_low <= u_high) & (
-                new_reduced + least[i + 1 :].sum() + nearest**2 / self.budget <= self.loss
-            )
+            keep = (u_low <= u_high) & (new_reduced + least[i + 1 :].sum() + nearest**2 / self.budget <= self.loss)
             parent, option = np.nonzero(keep)
             loads, reduced = new_loads[keep], new_reduced[keep]
             starts, ends = new_starts[keep], new_ends[keep]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac_refined import refine
 from hisopt.solvers.interface import Solver
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ class PengWeiSdp(Solver):
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
         import cvxpy as cp
-
         from hisopt.models import peng_wei
 
         instance = problem.instance

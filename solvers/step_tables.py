@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from hisopt.solvers import bound_steps
 
-from hisopt.arrays import FloatArray, IntArray
+from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import (
     cluster_sizes,
     device_step_cost,
@@ -24,8 +25,7 @@ from hisopt.equations import (
     similarity_bins,
     transmission,
 )
-from hisopt.instance import Instance
-from hisopt.solvers import bound_steps
+from hisopt.instance import Instance, StepLimits
 
 _CHUNK = 1 << 15  # users whose quality tables are in memory at a time
 
@@ -86,7 +86,8 @@ class Members:
     saved: FloatArray
 
     @property
-    def limits(self):  # type: ignore[no-untyped-def]  # noqa: D102
+    def limits(self) -> StepLimits:
+        """The bounds on steps."""
         return self.instance.steps
 
     def common_value(self, part: slice) -> FloatArray:
@@ -104,13 +105,13 @@ class Members:
 
 def for_instance(instance: Instance, *, common_phase: bool = True) -> StepTables:
     """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all."""
-    assert instance.clusters is not None
     if not common_phase:
-        instance = instance.replace(steps=instance.steps.replace(common_max=0))
+        instance = instance.replace(
+            steps=instance.steps.replace(common_max=0), given_common=None, given_edge=None
+        )
+    assert instance.clusters is not None
     similarity = public_similarity(instance, instance.clusters)
-    members = Members(
-        instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance)
-    )
+    members = Members(instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance))
     return build(members)
 
 
@@ -178,9 +179,7 @@ def _candidates(
 def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray) -> FloatArray:
     """P_m(X) = sum over the cluster of max_{x <= X} (w1 Q_n(x) + d_n x), shape (M, x_max + 1)."""
     total = np.zeros((members.count, members.limits.common_max + 1))
-    sorted_members = Members(
-        members.instance, labels, members.count, members.similarity[order], members.saved[order]
-    )
+    sorted_members = Members(members.instance, labels, members.count, members.similarity[order], members.saved[order])
     for start in range(0, len(order), _CHUNK):
         part = slice(start, start + _CHUNK)
         value = sorted_members.common_value(part)
@@ -193,7 +192,7 @@ def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray) -> F
 
 def _useful_common(
     best: FloatArray, sizes: IntArray, work_cost: FloatArray, step_cost: float, members: Members
-) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+) -> BoolArray:
     """Mark the X worth keeping in each cluster, shape (M, x_max + 1).
 
     X goes where a smaller one serves as well, and where a larger X' gains more than it can ever cost: the load rises

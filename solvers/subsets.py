@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.decision import Decision
-from hisopt.equations import device_step_cost, similarity_from_sums
-from hisopt.instance import Instance
-from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers import scalar_coupling, step_tables
 from hisopt.solvers.interface import Deadline, Solver
 from hisopt.solvers.joint_exact import with_optimal_sms
 from hisopt.solvers.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.equations import device_step_cost, similarity_from_sums
+from hisopt.instance import Instance
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
 
 
 @dataclass(frozen=True)
@@ -137,9 +136,7 @@ class _Search:
         for i in np.argsort(-ahead, kind="stable"):
             if ahead[i] < self.value - tolerance:
                 break
-            self._walk(
-                int(rest[i]), count - 1, bound + value[subset[i]], [*chosen, int(subset[i])], value, best
-            )
+            self._walk(int(rest[i]), count - 1, bound + value[subset[i]], [*chosen, int(subset[i])], value, best)
 
 
 def _subset_tables(instance: Instance, member: FloatArray) -> step_tables.StepTables:

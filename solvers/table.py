@@ -6,12 +6,14 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterable
+from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from hisopt.instance import InputError
 from hisopt.solvers.interface import Solver
+
+from hisopt.instance import InputError
 
 TABLE: dict[str, tuple[str, ...]] = {
     "clustering": (
@@ -92,7 +94,7 @@ def load_file(target: str) -> type[Solver]:
     path = Path(file).resolve()
     if not path.is_file():
         raise InputError(f"solver {target!r}: no such file {file!r}")
-    module_name = f"_hisopt_user_{path.stem}_{abs(hash(str(path)))}"
+    module_name = f"_hisopt_user_{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac import average_linkage
 from hisopt.solvers.interface import Solver, sized
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_integer import JointExactInteger
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ class TwoStage(Solver):
         instance = problem.his
         assert instance.embeddings is not None
         labels = average_linkage(instance.embeddings, instance.max_clusters)
-        given = Problem(
-            "joint", instance.replace(clusters=labels, similarity=None), integer_sms=problem.integer_sms
-        )
+        given = Problem("joint", instance.replace(clusters=labels, similarity=None), integer_sms=problem.integer_sms)
         solver = JointExactInteger() if problem.integer_sms else JointExact()
         result = solver.solve(given, limits)
         return SolverResult(Termination.COMPLETED, result.decision, message=f"P_II: {result.termination}")

@@ -16,7 +16,15 @@ from typing import Any
 
 from hisopt.result import SolverResult, Termination
 
-_PRELOAD = ("scipy.sparse.linalg", "scipy.cluster.hierarchy", "pyomo.environ", "highspy", "pyscipopt", "cvxpy", "sklearn.cluster")
+_PRELOAD = (
+    "scipy.sparse.linalg",
+    "scipy.cluster.hierarchy",
+    "pyomo.environ",
+    "highspy",
+    "pyscipopt",
+    "cvxpy",
+    "sklearn.cluster",
+)
 
 
 def serve() -> None:
