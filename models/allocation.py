@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import within_budget
+from hisopt.models.common import ROOM, within_budget
 
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
@@ -22,10 +22,11 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
     # at the optimum each t_m is at most the value of equal shares; whole SMs may fall short of those
     most = float(cost.sum()) if problem.integer_sms else float(cost.sum()) * len(cost) / budget
-    model.cost = pyo.Var(model.clusters, bounds=(0, most))
+    model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * most))
     model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]))
-    model.budget = pyo.Constraint(expr=(None, sum(model.sms[k] for k in model.clusters) + 0.0, budget))
-    model.value = pyo.Objective(expr=sum(model.cost[k] for k in model.clusters) + 0.0, sense=pyo.minimize)
+    if model.clusters:
+        model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
+    model.value = pyo.Objective(expr=sum(model.cost[k] for k in model.clusters), sense=pyo.minimize)
     return model
 
 

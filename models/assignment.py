@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import extract_labels, linear
+from hisopt.models.common import ROOM, extract_labels, linear
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
@@ -94,4 +94,4 @@ def _square(model: pyo.ConcreteModel, similarity: FloatArray, k: int) -> object:
 
 def _largest(similarity: FloatArray) -> float:
     """No cluster's mean or centroid value exceeds its number of users (unit embeddings)."""
-    return float(len(similarity) * max(1.0, similarity.max()))
+    return ROOM * len(similarity)

@@ -12,6 +12,10 @@ from hisopt.equations import public_similarity, quality_at_bins, quality_table
 from hisopt.instance import IccInstance, Instance
 
 
+# Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
+ROOM = 1.01
+
+
 def rounded(variable: Any) -> int:
     """Return the whole number that a Pyomo variable stands for."""
     return round(float(pyo.value(variable)))
@@ -48,7 +52,7 @@ def quality_knots(instance: Instance) -> tuple[FloatArray, FloatArray]:
     Outside the table the quality is constant.
     """
     rule = instance.public_prompt
-    reach = 1.0 if rule.rule != "affine" else abs(rule.slope) + abs(rule.intercept)
+    reach = ROOM if rule.rule != "affine" else ROOM * abs(rule.slope) + abs(rule.intercept)
     knots = np.asarray(instance.quality.similarity)
     values = instance.weights.quality * quality_at_bins(instance.quality, np.arange(instance.steps.common_max + 1))
     if knots[0] > -reach:

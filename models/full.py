@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 from hisopt.models.common import (
+    ROOM,
     add_steps,
     extract_labels,
     extract_steps,
@@ -92,9 +93,10 @@ def _add_clusters(model: pyo.ConcreteModel, instance: Instance) -> None:
             model.joined.add(same <= 1 - a + b)
     model.size = pyo.Expression(model.clusters, rule=lambda m, k: sum(m.assigned[n, k] for n in m.users))
     least, most = instance.cluster_size_min, instance.cluster_size_max or users
-    model.sizes = pyo.Constraint(
-        model.users, rule=lambda m, n: (least, 1 + sum(_pair(m, n, j) for j in m.users if j != n), most)
-    )
+    if least > 1 or most < users:
+        model.sizes = pyo.Constraint(
+            model.users, rule=lambda m, n: (least - 1, sum(_pair(m, n, j) for j in m.users if j != n), most - 1)
+        )
 
 
 def _pair(model: pyo.ConcreteModel, i: int, j: int) -> Any:
@@ -103,7 +105,7 @@ def _pair(model: pyo.ConcreteModel, i: int, j: int) -> Any:
 
 def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
     similarity, users = instance.similarity_matrix, instance.users
-    model.phi = pyo.Var(model.users, bounds=(-1, 1))
+    model.phi = pyo.Var(model.users, bounds=(-ROOM, ROOM))
     model.to_sum = pyo.Expression(
         model.users,
         rule=lambda m, n: (
@@ -112,14 +114,14 @@ def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
         ),
     )
     if instance.public_prompt.rule == "ideal":
-        model.norm = pyo.Var(model.users, bounds=(0, users))
+        model.norm = pyo.Var(model.users, bounds=(0, ROOM * users))
         model.squares = pyo.Constraint(
             model.users, rule=lambda m, n: m.norm[n] ** 2 == _cluster_square(m, similarity, n)
         )
         model.align = pyo.Constraint(model.users, rule=lambda m, n: m.phi[n] * m.norm[n] == m.to_sum[n])
     else:
         rule = instance.public_prompt
-        model.mean = pyo.Var(model.users, bounds=(-1, 1))
+        model.mean = pyo.Var(model.users, bounds=(-ROOM, ROOM))
         model.means = pyo.Constraint(
             model.users,
             rule=lambda m, n: m.mean[n] * (1 + sum(_pair(m, n, j) for j in m.users if j != n)) == m.to_sum[n],
@@ -198,7 +200,7 @@ def _add_server(model: pyo.ConcreteModel, problem: Problem) -> None:
     load = np.sqrt((base + slope * users) * (limits.common_max + limits.edge_max * users))
     # at the optimum t_m = sqrt(c_m W_m) S / V with S at most M of the largest load; whole SMs are at least 1
     most = load**2 if problem.integer_sms else load**2 * instance.max_clusters / budget
-    model.cost = pyo.Var(model.clusters, bounds=(0, float(most)))
+    model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * float(most)))
     model.definition = pyo.Constraint(
         model.clusters,
         rule=lambda m, k: m.cost[k] * m.sms[k] >= (base + slope * m.size[k]) * m.work[k],

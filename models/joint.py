@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
+from hisopt.models.common import ROOM, add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
@@ -73,9 +73,9 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     # With SMs by Theorem 1 a cluster's cost is sqrt(c W) times the sum of these, over V.
     most = np.sqrt(cost * most_work(instance))
     if problem.integer_sms:
-        model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, most[k] ** 2))
+        model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most[k] ** 2))
     else:
-        model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, most[k] * most.sum() / budget))
+        model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most[k] * most.sum() / budget))
     model.definition = pyo.Constraint(
         model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) * m.work[k]
     )

@@ -34,10 +34,10 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         model.triangles.add(a + b - c <= 1)
         model.triangles.add(a + c - b <= 1)
         model.triangles.add(b + c - a <= 1)
-    model.size = pyo.Expression(model.users, rule=lambda m, n: 1 + sum(_others(m.together, n, users)))
+    model.others = pyo.Expression(model.users, rule=lambda m, n: sum(_others(m.together, n, users)))
     least, most = instance.cluster_size_min, instance.cluster_size_max or users
     if least > 1 or most < users:
-        model.sizes = pyo.Constraint(model.users, rule=lambda m, n: (least, m.size[n], most))
+        model.sizes = pyo.Constraint(model.users, rule=lambda m, n: (least - 1, m.others[n], most - 1))
     if problem.criterion == "sum":
         _state_sum(model, instance.similarity_matrix, instance.max_clusters)
     else:
@@ -104,7 +104,7 @@ def _state_mean(model: pyo.ConcreteModel, similarity: np.ndarray, count: int, si
     model.own_share = pyo.Expression(model.users, rule=lambda m, n: sum(m.in_size[n, k] / k for k in m.size_values))
     model.one_size = pyo.Constraint(model.users, rule=lambda m, n: sum(m.in_size[n, k] for k in m.size_values) == 1)
     model.its_size = pyo.Constraint(
-        model.users, rule=lambda m, n: m.size[n] == sum(k * m.in_size[n, k] for k in m.size_values)
+        model.users, rule=lambda m, n: 1 + m.others[n] == sum(k * m.in_size[n, k] for k in m.size_values)
     )
     model.rows = pyo.Constraint(model.users, rule=lambda m, n: m.own_share[n] + sum(_others(m.share, n, users)) == 1)
     model.only_together = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.together[i, j] / 2)

@@ -21,7 +21,7 @@ def candidates(members: Members) -> tuple[IntArray, IntArray, FloatArray, IntArr
     found: list[tuple[IntArray, IntArray, FloatArray, IntArray]] = []
     for cluster in range(members.count):
         values = _values(members, np.flatnonzero(members.labels == cluster))
-        length = members.limits.common_max + values.shape[2] * values.shape[1] + 1
+        length = members.limits.common_max + members.limits.edge_max * values.shape[1] + 1
         best = np.full(length, -np.inf)
         best_common = np.zeros(length, dtype=np.int64)
         for common in range(len(values)):

@@ -11,7 +11,7 @@ from hisopt.solvers.interface import Solver
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
 from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ class _Conic(Solver):
         if model.shares.value is None:
             return SolverResult(Termination.NUMERICAL_ERROR, message=f"{self.solver}: {status}")
         price = form.price(model, problem)
-        accurate = status == cp.OPTIMAL
+        decision, bound = form.extract(model, problem), form.dual_value(problem, price)
+        gap = relative_gap(form.value(problem, decision), bound)
         return SolverResult(
-            Termination.OPTIMAL if accurate else Termination.NUMERICAL_ERROR,
-            form.extract(model, problem),
-            form.dual_value(problem, price),
+            Termination.OPTIMAL if gap <= 1e-6 else Termination.NUMERICAL_ERROR,
+            decision,
+            bound,
             f"{self.solver}: {status}",
             {"price_of_an_sm": price},
         )

@@ -19,7 +19,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "dual_feasibility_tolerance": 1e-9,
     },
     # SCIP's output goes through a pipe that a reader thread empties; with output on, that reader can block for ever
-    "scip_direct": {"display/verblevel": 0, "numerics/feastol": 1e-9},
+    "scip_direct": {
+        "display/verblevel": 0,
+        "numerics/feastol": 1e-7,
+        "numerics/dualfeastol": 1e-9,
+        # with these reductions SCIP 10 cut off optima of the full problem
+        "misc/allowstrongdualreds": False,
+        "misc/allowweakdualreds": False,
+    },
 }
 _RELATIVE_GAP = 1e-9
 
@@ -39,22 +46,29 @@ def optimise(name: str, model: Any, limits: Limits, deadline: Deadline) -> Answe
     from pyomo.contrib.solver.common.factory import SolverFactory
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
+    if name == "scip_direct":
+        _refuse_shifted_ranges(model)
     solver = SolverFactory(name)
     options = dict(_OPTIONS[name])
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
     else:
         options["random_seed"] = limits.seed
-    results = solver.solve(
-        model,
-        time_limit=max(deadline.left, 0.1),
-        threads=limits.threads,
-        rel_gap=_RELATIVE_GAP,
-        abs_gap=0.0,
-        raise_exception_on_nonoptimal_result=False,
-        load_solutions=False,
-        solver_options=options,
-    )
+    try:
+        results = solver.solve(
+            model,
+            time_limit=max(deadline.left, 0.1),
+            threads=limits.threads,
+            rel_gap=_RELATIVE_GAP,
+            abs_gap=0.0,
+            raise_exception_on_nonoptimal_result=False,
+            load_solutions=False,
+            solver_options=options,
+        )
+    except Exception as error:
+        if not str(error).startswith("SCIP:"):  # how PySCIPOpt reports SCIP's own failures
+            raise
+        return Answer(Termination.NUMERICAL_ERROR, None, False, str(error))
     condition = results.termination_condition
     termination = {
         Condition.convergenceCriteriaSatisfied: Termination.OPTIMAL,
@@ -70,6 +84,17 @@ def optimise(name: str, model: Any, limits: Limits, deadline: Deadline) -> Answe
     if bound is None or not math.isfinite(bound) or abs(bound) >= 1e19:
         bound = None
     return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
+
+
+def _refuse_shifted_ranges(model: Any) -> None:
+    """Raise ValueError for a constraint ``low <= 1 + x <= high``: Pyomo 6.10.1 moves its constant into SCIP wrongly."""
+    from pyomo.environ import Constraint
+    from pyomo.repn import generate_standard_repn
+
+    for constraint in model.component_data_objects(Constraint, active=True):
+        ranged = constraint.has_lb() and constraint.has_ub() and not constraint.equality
+        if ranged and generate_standard_repn(constraint.body, compute_values=True).constant:
+            raise ValueError(f"{constraint.name}: a range with a constant in its body reaches SCIP shifted; move it out")
 
 
 def solve_model(name: str, form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
