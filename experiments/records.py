@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hisopt.solvers.interface import Solver
+from hisopt.solvers.runner import Runner, versions
+
 from hisopt.instance import InputError, write_atomically
 from hisopt.problem import Problem
 from hisopt.result import Limits
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.runner import Runner, versions
 
 
 def record_name(problem: Problem, solver: type[Solver], limits: Limits) -> str:
@@ -53,9 +54,7 @@ class Store:
         if self.folder is not None:
             write_atomically(self.folder / f"{name}.json", json.dumps(record, allow_nan=False) + "\n")
 
-    def run_all(
-        self, runner: Runner, tasks: Iterable[tuple[Problem, type[Solver]]]
-    ) -> Iterator[dict[str, Any]]:
+    def run_all(self, runner: Runner, tasks: Iterable[tuple[Problem, type[Solver]]]) -> Iterator[dict[str, Any]]:
         """Yield the record of every task in order, solving those that are not kept yet."""
         tasks = list(tasks)
         names = [record_name(problem, solver, runner.limits) for problem, solver in tasks]

@@ -150,7 +150,7 @@ def similarity_from_sums(
         return np.asarray(to_sum / np.where(norms > 0, norms, 1.0)[labels])
     if prompt.rule == "affine":
         return np.asarray(prompt.slope * to_sum / np.bincount(labels)[labels] + prompt.intercept)
-    order = np.lexsort((-to_sum, labels))  # medoid: largest sum, ties to the first member
+    order = np.lexsort((-np.round(to_sum, 9), labels))  # medoid: largest sum; ties, as in any pair, to the first
     clusters, first = np.unique(labels[order], return_index=True)
     medoid = np.zeros(int(labels.max()) + 1, dtype=np.int64)
     medoid[clusters] = order[first]

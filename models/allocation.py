@@ -20,13 +20,14 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(1, int(budget)))
     else:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
-    # at the optimum each t_m is at most the value of equal shares; whole SMs may fall short of those
-    most = float(cost.sum()) if problem.integer_sms else float(cost.sum()) * len(cost) / budget
+    # costs in units of the optimum with real SMs; whole SMs cost at most what one each costs
+    unit = float(np.sqrt(cost).sum() ** 2 / budget)
+    most = float(cost.sum()) / unit if problem.integer_sms else 1.0
     model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * most))
-    model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]))
+    model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) / unit)
     if model.clusters:
         model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
-    model.value = pyo.Objective(expr=sum(model.cost[k] for k in model.clusters), sense=pyo.minimize)
+    model.value = pyo.Objective(expr=unit * sum(model.cost[k] for k in model.clusters), sense=pyo.minimize)
     return model
 
 
@@ -34,9 +35,10 @@ def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> No
     """Set the variables to a decision."""
     assert decision.sms is not None
     cost = given_work_costs(problem.his)
+    unit = np.sqrt(cost).sum() ** 2 / float(problem.his.edge.sms)
     for k in model.clusters:
         model.sms[k].set_value(float(decision.sms[k]))
-        model.cost[k].set_value(cost[k] / float(decision.sms[k]))
+        model.cost[k].set_value(cost[k] / unit / float(decision.sms[k]))
 
 
 def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:

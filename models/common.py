@@ -11,7 +11,6 @@ from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import public_similarity, quality_at_bins, quality_table
 from hisopt.instance import IccInstance, Instance
 
-
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
 ROOM = 1.01
 
@@ -22,12 +21,12 @@ def rounded(variable: Any) -> int:
 
 
 def within_budget(sms: FloatArray, budget: float, *, integer: bool) -> FloatArray:
-    """Remove a solver's tolerance from SMs: none negative, whole where asked for, sum at most V."""
+    """Remove a solver's tolerance from SMs: none negative, whole or else summing to V."""
     sms = np.maximum(np.asarray(sms, dtype=np.float64), 0.0)
     if integer:
         return np.round(sms)
     total = float(sms.sum())
-    return sms * (budget / total) if total > budget else sms
+    return sms * (budget / total) if total > 0 else sms
 
 
 def linear(coefficients: Any, variables: Any) -> Any:

@@ -21,7 +21,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     # SCIP's output goes through a pipe that a reader thread empties; with output on, that reader can block for ever
     "scip_direct": {
         "display/verblevel": 0,
-        "numerics/feastol": 1e-7,
+        "numerics/feastol": 1e-8,
         "numerics/dualfeastol": 1e-9,
         # with these reductions SCIP 10 cut off optima of the full problem
         "misc/allowstrongdualreds": False,
@@ -94,7 +94,9 @@ def _refuse_shifted_ranges(model: Any) -> None:
     for constraint in model.component_data_objects(Constraint, active=True):
         ranged = constraint.has_lb() and constraint.has_ub() and not constraint.equality
         if ranged and generate_standard_repn(constraint.body, compute_values=True).constant:
-            raise ValueError(f"{constraint.name}: a range with a constant in its body reaches SCIP shifted; move it out")
+            raise ValueError(
+                f"{constraint.name}: a range with a constant in its body reaches SCIP shifted; move it out"
+            )
 
 
 def solve_model(name: str, form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:

@@ -36,7 +36,8 @@ from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
 
-CLAIM_TOLERANCE = 1e-6  # relative; the MIP and conic solvers' own feasibility tolerance
+CLAIM_TOLERANCE = 1e-6  # relative; what MIP and conic solvers reach
+CLAIM_TOLERANCE_ABSOLUTE = 1e-8  # their feasibility tolerance, where the objective cancels to almost nothing
 _GRACE_S = 3.0  # on top of the time limit, before a solve is killed
 _POLL_S = 0.02
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -181,7 +182,7 @@ def check(problem: Problem, solver: type[Solver], limits: Limits, outcome: Outco
     if result.termination is Termination.OPTIMAL:
         if not feasible:
             refuted.append("claims an optimum without a feasible decision")
-        elif gap is None or gap > CLAIM_TOLERANCE:
+        elif gap is None or not _close(objective, result.bound):
             refuted.append("claims an optimum that its bound does not prove")
     return Run(
         problem, solver, result.termination, status, objective, result.bound, gap, outcome.seconds,
@@ -214,7 +215,14 @@ def _nonsense(reason: str) -> SolverResult:
 def beats(problem: Problem, objective: float, bound: float) -> bool:
     """Whether an objective lies beyond a bound by more than the tolerance on claims."""
     excess = objective - bound if problem.maximise else bound - objective
-    return excess > CLAIM_TOLERANCE * max(abs(bound), abs(objective), 1e-6)
+    return excess > 0 and not _close(objective, bound)
+
+
+def _close(objective: float | None, bound: float | None) -> bool:
+    if objective is None or bound is None:
+        return False
+    tolerance = max(CLAIM_TOLERANCE * max(abs(bound), abs(objective)), CLAIM_TOLERANCE_ABSOLUTE)
+    return abs(objective - bound) <= tolerance
 
 
 def contradictions(runs: Iterable[Run]) -> list[str]:

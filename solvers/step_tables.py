@@ -106,9 +106,7 @@ class Members:
 def for_instance(instance: Instance, *, common_phase: bool = True) -> StepTables:
     """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all."""
     if not common_phase:
-        instance = instance.replace(
-            steps=instance.steps.replace(common_max=0), given_common=None, given_edge=None
-        )
+        instance = instance.replace(steps=instance.steps.replace(common_max=0), given_common=None, given_edge=None)
     assert instance.clusters is not None
     similarity = public_similarity(instance, instance.clusters)
     members = Members(instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance))
