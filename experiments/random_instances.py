@@ -57,7 +57,8 @@ def draw_decision(rng: np.random.Generator, problem: Problem) -> Decision:
         assert instance.given_common is not None
         assert instance.given_edge is not None
         common, edge = instance.given_common, instance.given_edge
-    busy = sum(cluster_work(clusters, instance.max_clusters, common, edge)) > 0
+    common_max, edge_sum = cluster_work(clusters, instance.max_clusters, common, edge)
+    busy = common_max + edge_sum > 0
     budget = float(instance.edge.sms)
     share = busy * rng.dirichlet(np.ones(instance.max_clusters))
     sms = 0.99 * budget * share / max(float(share.sum()), 1e-300)

@@ -21,7 +21,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     else:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
     # costs in units of the optimum with real SMs; whole SMs cost at most what one each costs
-    unit = float(np.sqrt(cost).sum() ** 2 / budget)
+    unit = float(np.sqrt(cost).sum() ** 2 / budget) or 1.0
     most = float(cost.sum()) / unit if problem.integer_sms else 1.0
     model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * most))
     model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) / unit)

@@ -1,0 +1,142 @@
+"""The same small problems for every registered solver: what it returns is checked, and held to the known optimum."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
+from hisopt.experiments.random_instances import draw_problems
+from hisopt.problem import KINDS
+from hisopt.result import Guarantee, SolutionStatus
+from hisopt.solvers.interface import Solver
+from hisopt.solvers.runner import Outcome, Run, beats, check
+from hisopt.solvers.table import TABLE, registered
+
+LIMITS = Limits(time_s=20.0, seed=1)
+SEEDS = (0, 5, 21)
+
+
+@cache
+def catalogue() -> list[tuple[str, Problem]]:
+    """Random problems of every kind, with the trivial ones (one user, one cluster, nothing allowed on the server)."""
+    problems = [(f"{problem.label} {seed}", problem) for seed in SEEDS for problem in draw_problems(seed)]
+    for label, problem in [pair for pair in problems if pair[0].endswith(f" {SEEDS[0]}")]:
+        instance = problem.instance
+        steps = instance.steps.replace(total=5, common_max=0, edge_min=0, edge_max=0, device_min=0, device_max=5)
+        changes: dict[str, Any] = {"steps": steps, "cluster_size_min": 1, "cluster_size_max": None}
+        if isinstance(instance, Instance):
+            changes |= {"given_common": [0] * instance.users, "given_edge": [0] * instance.users}
+        idle = Problem(problem.kind, instance.replace(**changes), problem.criterion, problem.integer_sms)
+        problems.append((f"{label} idle", idle))
+    return problems
+
+
+def enumerate_partitions(users: int, clusters: int) -> list[np.ndarray]:
+    """Every partition once, labels in order of first appearance."""
+    partitions = [np.zeros(1, dtype=np.int64)]
+    for _ in range(1, users):
+        partitions = [
+            np.append(labels, new)
+            for labels in partitions
+            for new in range(min(int(labels.max()) + 2, clusters))
+        ]
+    return partitions
+
+
+@cache
+def optimum(name: str) -> float | None:
+    """The optimum of a clustering, by enumeration; of the other problems, the best that any solver finds."""
+    problem = dict(catalogue())[name]
+    if problem.kind == "clustering":
+        from hisopt import Decision
+
+        found = [
+            evaluate(problem, Decision(clusters=labels))
+            for labels in enumerate_partitions(problem.instance.users, problem.instance.max_clusters)
+        ]
+        values = [e.objective for e in found if e.feasible and e.objective is not None]
+        return max(values) if values else None
+    runs = [solve(solver, name) for solver in registered(problem.kind) if solver.serves(problem)]
+    values = [run.objective for run in runs if run.objective is not None and run.solution_status == SolutionStatus.FEASIBLE]
+    return (max(values) if problem.maximise else min(values)) if values else None
+
+
+@cache
+def solve(solver: type[Solver], name: str) -> Run:
+    problem = dict(catalogue())[name]
+    return check(problem, solver, LIMITS, Outcome(solver().solve(problem, LIMITS), 0.0))
+
+
+CASES = [
+    pytest.param(solver, name, id=f"{solver.name}: {name}")
+    for (name, problem), kind in product(catalogue(), KINDS)
+    if problem.kind == kind
+    for solver in registered(kind)
+    if solver.serves(problem)
+]
+
+
+@pytest.mark.parametrize(("solver", "name"), CASES)
+def test_solver(solver: type[Solver], name: str) -> None:
+    problem, run = dict(catalogue())[name], solve(solver, name)
+    assert run.termination in set(Termination) - {Termination.CRASHED, Termination.UNAVAILABLE}
+    assert run.refuted == ()
+    best = optimum(name)
+    if best is None:
+        assert run.solution_status is not SolutionStatus.FEASIBLE
+        assert run.termination is not Termination.OPTIMAL
+        return
+    if run.decision is not None:
+        assert run.solution_status is SolutionStatus.FEASIBLE, run.violations
+        assert run.objective is not None
+        assert not beats(problem, run.objective, best)
+    if run.bound is not None:
+        assert not beats(problem, best, run.bound)
+    assert run.termination is not Termination.INFEASIBLE
+    if solver.guarantee is Guarantee.EXACT:
+        # SCIP's natural form of the full problem may need longer; every other exact solver finishes on these
+        assert run.termination is Termination.OPTIMAL or (solver.name == "scip" and run.bound is not None)
+    else:
+        assert run.termination is not Termination.OPTIMAL
+
+
+@pytest.mark.parametrize("solver", [s for kind in KINDS for s in registered(kind)], ids=lambda s: f"{s.kinds[0]} {s.name}")
+def test_same_seed_same_answer(solver: type[Solver]) -> None:
+    name = next((name for name, problem in catalogue() if solver.serves(problem)), None)
+    assert name is not None, f"no problem of the catalogue is served by {solver.name}"
+    problem = dict(catalogue())[name]
+    again = check(problem, solver, LIMITS, Outcome(solver().solve(problem, LIMITS), 0.0))
+    assert again.objective == solve(solver, name).objective
+
+
+def test_no_solver_of_the_table_is_missing() -> None:
+    tested = {case.values[0] for case in CASES}
+    assert {solver for kind in KINDS for solver in registered(kind)} <= tested
+    assert set(TABLE) == set(KINDS)
+    for kind in KINDS:
+        names = [solver.name for solver in registered(kind)]
+        assert len(names) == len(set(names)), "a name serves one solver a kind of problem"
+
+
+def test_every_kind_has_an_exact_solver_and_a_rival() -> None:
+    for kind in KINDS:
+        solvers = registered(kind)
+        assert any(solver.guarantee is Guarantee.EXACT for solver in solvers)
+        assert len(solvers) > 1
+
+
+def test_problems_refuse_instances_of_the_other_model() -> None:
+    from hisopt.instance import InputError
+
+    icc = next(problem.instance for _, problem in catalogue() if isinstance(problem.instance, IccInstance))
+    his = next(problem.instance for _, problem in catalogue() if isinstance(problem.instance, Instance))
+    for kind in ("allocation", "joint", "full"):
+        with pytest.raises(InputError, match="not defined"):
+            Problem(kind, icc)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not defined"):
+        Problem("steps", his)
