@@ -1,0 +1,173 @@
+"""Solvers with one fault each, for the tests of the runner."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hisopt import Decision, Limits, Problem, SolverResult, Termination
+from hisopt.result import Guarantee
+from hisopt.solvers.interface import Solver
+
+
+@dataclass(frozen=True)
+class Faulty(Solver):
+    kinds = ("joint", "clustering")
+    guarantee = Guarantee.EXACT
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        result: SolverResult = self.act(problem)
+        return result
+
+    def act(self, problem: Problem) -> Any:
+        raise NotImplementedError
+
+
+class Hangs(Faulty):
+    name = "hangs"
+
+    def act(self, problem: Problem) -> Any:
+        while True:
+            time.sleep(60)
+
+
+class HangsInChildren(Faulty):
+    name = "hangs-in-children"
+
+    def act(self, problem: Problem) -> Any:
+        marker = os.environ["HISOPT_TEST_MARKER"]
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        with open(marker, "w") as file:
+            file.write(str(child.pid))
+        child.wait()
+
+
+class Segfaults(Faulty):
+    name = "segfaults"
+
+    def act(self, problem: Problem) -> Any:
+        ctypes.string_at(0)
+
+
+class EatsMemory(Faulty):
+    name = "eats-memory"
+
+    def act(self, problem: Problem) -> Any:
+        hoard = []
+        while True:
+            hoard.append(np.ones(1 << 22))  # 32 MiB, written to
+
+
+class Exits(Faulty):
+    name = "exits"
+
+    def act(self, problem: Problem) -> Any:
+        os._exit(7)
+
+
+class Raises(Faulty):
+    name = "raises"
+
+    def act(self, problem: Problem) -> Any:
+        raise ZeroDivisionError("one\nover zero")
+
+
+class ReturnsText(Faulty):
+    name = "returns-text"
+
+    def act(self, problem: Problem) -> Any:
+        return "optimal"
+
+
+class ReturnsUnpicklable(Faulty):
+    name = "returns-unpicklable"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.COMPLETED, details={"f": lambda: 0})
+
+
+class ReturnsWrongShapes(Faulty):
+    name = "returns-wrong-shapes"
+
+    def act(self, problem: Problem) -> Any:
+        one = np.ones((2, 2))
+        return SolverResult(Termination.OPTIMAL, Decision(one, one, one, one, one), 1.0)  # type: ignore[arg-type]
+
+
+class ReturnsWords(Faulty):
+    name = "returns-words"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.OPTIMAL, Decision("a", "b", "c", "d", "e"), 1.0)  # type: ignore[arg-type]
+
+
+class ReturnsNaN(Faulty):
+    name = "returns-nan"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.COMPLETED, None, float("nan"))
+
+
+class ReturnsInfinity(Faulty):
+    name = "returns-infinity"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.COMPLETED, None, float("inf"))
+
+
+class ClaimsTooMuch(Faulty):
+    """A feasible decision, an optimum claimed, no bound to prove it."""
+
+    name = "claims-too-much"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.OPTIMAL, feasible(problem), None)
+
+
+class BoundsTooTight(Faulty):
+    name = "bounds-too-tight"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.COMPLETED, None, -1e9)
+
+
+class ClaimsInfeasible(Faulty):
+    name = "claims-infeasible"
+
+    def act(self, problem: Problem) -> Any:
+        return SolverResult(Termination.INFEASIBLE)
+
+
+class BreaksConstraints(Faulty):
+    name = "breaks-constraints"
+
+    def act(self, problem: Problem) -> Any:
+        decision = feasible(problem)
+        steps = decision.steps_edge
+        assert steps is not None
+        return SolverResult(
+            Termination.COMPLETED,
+            Decision(decision.clusters, decision.steps_common, steps + 1, decision.steps_device, decision.sms),
+        )
+
+
+class Sound(Faulty):
+    name = "sound"
+
+    def act(self, problem: Problem) -> Any:
+        print("noise on standard output")
+        return SolverResult(Termination.COMPLETED, feasible(problem), None)
+
+
+def feasible(problem: Problem) -> Decision:
+    users, count = problem.instance.users, problem.instance.max_clusters
+    zero = np.zeros(users, dtype=np.int64)
+    sms = np.full(count, float(problem.his.edge.sms) / count)
+    return Decision.of_steps(problem.instance.steps.total, zero, zero, sms, zero)
