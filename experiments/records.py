@@ -12,7 +12,8 @@ from typing import Any
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import Runner, versions
 
-from hisopt.instance import InputError, write_atomically
+from hisopt.errors import InputError
+from hisopt.instance import write_atomically
 from hisopt.problem import Problem
 from hisopt.result import Limits
 

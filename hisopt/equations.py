@@ -12,7 +12,8 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.instance import Gpu, IccInstance, InputError, Instance, PublicPrompt, QualityTable, Radio
+from hisopt.errors import InputError
+from hisopt.instance import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
 
 
 def quality_at_bins(table: QualityTable, steps_common: IntArray) -> FloatArray:

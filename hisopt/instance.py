@@ -28,14 +28,11 @@ from hisopt.arrays import (
     RealVector,
     SimilarityVector,
 )
+from hisopt.errors import InputError
 
 SCHEMA_VERSION = 1
 _PARQUET_FROM = 20_000  # users from which per-user arrays go to a Parquet file beside the JSON
 _UNIT_NORM_TOLERANCE = 1e-6
-
-
-class InputError(ValueError):
-    """Bad input, told in one line that names the place and the reason."""
 
 
 class _Data(BaseModel):

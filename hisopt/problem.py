@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hisopt.instance import IccInstance, InputError, Instance
+from hisopt.errors import InputError
+from hisopt.instance import IccInstance, Instance
 
 Kind = Literal["clustering", "allocation", "joint", "full", "steps"]
 Criterion = Literal["mean", "centroid", "sum"]

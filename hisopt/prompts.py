@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hisopt.arrays import FloatArray
-from hisopt.instance import InputError
+from hisopt.errors import InputError
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _DATA = Path(__file__).parent / "data"

@@ -9,18 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.instance import (
-    Gpu,
-    IccInstance,
-    InputError,
-    Instance,
-    Latent,
-    QualityTable,
-    Radio,
-    StepLimits,
-    Weights,
-    first_error,
-)
+from hisopt.errors import InputError
+from hisopt.instance import Gpu, IccInstance, Instance, Latent, QualityTable, Radio, StepLimits, Weights, first_error
 from hisopt.prompts import Corpus, shipped
 
 

@@ -94,7 +94,7 @@ def _command(**options: Any) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.instance import InputError
+    from hisopt.errors import InputError
 
     try:
         _command.main(prog_name="hisopt.solve", standalone_mode=False)
@@ -116,7 +116,8 @@ def _fail(message: str) -> None:
 
 
 def _solve(options: dict[str, Any]) -> int:
-    from hisopt.instance import InputError, write_atomically
+    from hisopt.errors import InputError
+    from hisopt.instance import write_atomically
     from hisopt.render import to_csv, to_json, to_latex
     from hisopt.solvers.runner import contradictions
     from hisopt.solvers.table import check_names
@@ -163,7 +164,7 @@ def _solve(options: dict[str, Any]) -> int:
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
-    from hisopt.instance import InputError
+    from hisopt.errors import InputError
 
     for name in ("time_limit", "memory_limit", "threads", "jobs"):
         value = options[name]
@@ -173,7 +174,8 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
 def _instance(options: dict[str, Any]) -> Instance | IccInstance:
     from hisopt import prompts
-    from hisopt.instance import InputError, load
+    from hisopt.errors import InputError
+    from hisopt.instance import load
     from hisopt.scenario import PRESETS
 
     if options["instance"] is not None:
@@ -201,7 +203,8 @@ def _instance(options: dict[str, Any]) -> Instance | IccInstance:
 
 def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:
     """Return the problems asked for, on an instance whose missing clusters and steps are filled in, and notes on that."""
-    from hisopt.instance import InputError, Instance
+    from hisopt.errors import InputError
+    from hisopt.instance import Instance
     from hisopt.problem import WITH_SMS, Problem, missing_fields
 
     for name, value, known in (
@@ -256,7 +259,7 @@ def _filled(instance: Instance | IccInstance, kinds: Any) -> tuple[Instance | Ic
 
 
 def _tasks(problems: list[Problem], names: tuple[str, ...]) -> list[tuple[Problem, type[Solver]]]:
-    from hisopt.instance import InputError
+    from hisopt.errors import InputError
     from hisopt.solvers.table import select
 
     tasks = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
@@ -342,7 +345,7 @@ def _described(instance: Instance | IccInstance) -> dict[str, Any]:
 
 
 def _export(problems: list[Problem], target: str) -> int:
-    from hisopt.instance import InputError
+    from hisopt.errors import InputError
     from hisopt.models.export import write
 
     if len(problems) != 1:

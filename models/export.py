@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from hisopt.instance import InputError
+from hisopt.errors import InputError
 from hisopt.problem import Problem
 
 SUFFIXES = (".lp", ".mps", ".nl")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hisopt.solvers.interface import Solver
 
-from hisopt.instance import InputError
+from hisopt.errors import InputError
 
 TABLE: dict[str, tuple[str, ...]] = {
     "clustering": (

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
 from hisopt.experiments.random_instances import draw_problems
-from hisopt.problem import KINDS
-from hisopt.result import Guarantee, SolutionStatus
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import Outcome, Run, beats, check
 from hisopt.solvers.table import TABLE, registered
+
+from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
+from hisopt.problem import KINDS
+from hisopt.result import Guarantee, SolutionStatus
 
 LIMITS = Limits(time_s=20.0, seed=1)
 SEEDS = (0, 5, 21)
@@ -41,9 +41,7 @@ def enumerate_partitions(users: int, clusters: int) -> list[np.ndarray]:
     partitions = [np.zeros(1, dtype=np.int64)]
     for _ in range(1, users):
         partitions = [
-            np.append(labels, new)
-            for labels in partitions
-            for new in range(min(int(labels.max()) + 2, clusters))
+            np.append(labels, new) for labels in partitions for new in range(min(int(labels.max()) + 2, clusters))
         ]
     return partitions
 
@@ -62,7 +60,9 @@ def optimum(name: str) -> float | None:
         values = [e.objective for e in found if e.feasible and e.objective is not None]
         return max(values) if values else None
     runs = [solve(solver, name) for solver in registered(problem.kind) if solver.serves(problem)]
-    values = [run.objective for run in runs if run.objective is not None and run.solution_status == SolutionStatus.FEASIBLE]
+    values = [
+        run.objective for run in runs if run.objective is not None and run.solution_status == SolutionStatus.FEASIBLE
+    ]
     return (max(values) if problem.maximise else min(values)) if values else None
 
 
@@ -105,7 +105,9 @@ def test_solver(solver: type[Solver], name: str) -> None:
         assert run.termination is not Termination.OPTIMAL
 
 
-@pytest.mark.parametrize("solver", [s for kind in KINDS for s in registered(kind)], ids=lambda s: f"{s.kinds[0]} {s.name}")
+@pytest.mark.parametrize(
+    "solver", [s for kind in KINDS for s in registered(kind)], ids=lambda s: f"{s.kinds[0]} {s.name}"
+)
 def test_same_seed_same_answer(solver: type[Solver]) -> None:
     name = next((name for name, problem in catalogue() if solver.serves(problem)), None)
     assert name is not None, f"no problem of the catalogue is served by {solver.name}"
@@ -131,7 +133,7 @@ def test_every_kind_has_an_exact_solver_and_a_rival() -> None:
 
 
 def test_problems_refuse_instances_of_the_other_model() -> None:
-    from hisopt.instance import InputError
+    from hisopt.errors import InputError
 
     icc = next(problem.instance for _, problem in catalogue() if isinstance(problem.instance, IccInstance))
     his = next(problem.instance for _, problem in catalogue() if isinstance(problem.instance, Instance))

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from hisopt import PRESETS, Instance, Problem, Scenario
-from hisopt.instance import InputError, StepLimits, load
+from hisopt.errors import InputError
+from hisopt.instance import StepLimits, load
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "icc"])
@@ -98,7 +99,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD, ids=[str(next(iter(c))) + str(i) for i, (c, _) in enumerate(BAD)])
-def test_bad_fields_are_named_with_the_file(changes: dict[str, Any], message: str, small: Instance, tmp_path: Path) -> None:
+def test_bad_fields_are_named_with_the_file(
+    changes: dict[str, Any], message: str, small: Instance, tmp_path: Path
+) -> None:
     file = tmp_path / "bad.json"
     small.save(file)
     document = json.loads(file.read_text())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hisopt import prompts
-from hisopt.instance import InputError
+from hisopt.errors import InputError
 
 
 def test_the_corpus_is_large_and_varied() -> None:

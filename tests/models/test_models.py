@@ -8,16 +8,28 @@ from types import ModuleType
 import numpy as np
 import pyomo.environ as pyo
 import pytest
-
-from hisopt import Limits, Problem, evaluate
-from hisopt.equations import optimal_sms, work_costs
 from hisopt.experiments.random_instances import draw_decision, draw_instance, draw_problems
-from hisopt.instance import InputError, Instance
-from hisopt.models import allocation, allocation_conic, assignment, export, full, icc, joint, joint_milp, pairs, peng_wei
+from hisopt.models import (
+    allocation,
+    allocation_conic,
+    assignment,
+    export,
+    full,
+    icc,
+    joint,
+    joint_milp,
+    pairs,
+    peng_wei,
+)
 from hisopt.solvers.closed_form import ClosedForm
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.partitions import Partitions
+
+from hisopt import Limits, Problem, evaluate
+from hisopt.equations import optimal_sms, work_costs
+from hisopt.errors import InputError
+from hisopt.instance import Instance
 
 
 def forms(problem: Problem) -> list[ModuleType]:
@@ -113,7 +125,9 @@ def test_every_partition_is_feasible_in_the_relaxation(seed: int) -> None:
 
 @pytest.mark.parametrize("suffix", [".lp", ".mps", ".nl"])
 @pytest.mark.parametrize("kind", ["sum", "mean", "joint", "allocation"])
-def test_exported_models_have_the_same_optimum_elsewhere(kind: str, suffix: str, small: Instance, tmp_path: Path) -> None:
+def test_exported_models_have_the_same_optimum_elsewhere(
+    kind: str, suffix: str, small: Instance, tmp_path: Path
+) -> None:
     import pyscipopt
 
     assert small.embeddings is not None

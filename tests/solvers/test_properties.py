@@ -6,11 +6,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
-from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
-from hisopt.equations import given_work_costs, optimal_sms, work_costs
 from hisopt.experiments.random_instances import draw_instance
 from hisopt.models import allocation_conic
 from hisopt.solvers.closed_form import ClosedForm
@@ -20,6 +15,11 @@ from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_integer import JointExactInteger
 from hisopt.solvers.partitions import Partitions
 from hisopt.solvers.subsets import Subsets
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
+from hisopt.equations import given_work_costs, optimal_sms, work_costs
 
 LIMITS = Limits(time_s=60)
 seeds = st.integers(0, 10**9)
@@ -62,7 +62,10 @@ def test_closed_form_equals_cvxpy(seed: int, users: int, clusters: int) -> None:
     model.program.solve(solver="CLARABEL", tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     closed = ClosedForm().solve(problem, LIMITS)
     assert closed.decision is not None
-    ours, theirs = evaluate(problem, closed.decision).objective, evaluate(problem, allocation_conic.extract(model, problem)).objective
+    ours, theirs = (
+        evaluate(problem, closed.decision).objective,
+        evaluate(problem, allocation_conic.extract(model, problem)).objective,
+    )
     assert ours == pytest.approx(theirs, rel=1e-6)
     assert closed.details["price_of_an_sm"] == pytest.approx(allocation_conic.price(model, problem), rel=1e-4)
 
@@ -93,7 +96,9 @@ def every_plan(instance: Instance) -> list[tuple[np.ndarray, np.ndarray]]:
         if limits.device_min <= limits.total - x - y <= limits.device_max
     ]
     assume(len(one) ** instance.users <= 3000)
-    return [(np.array([p[0] for p in plan]), np.array([p[1] for p in plan])) for plan in product(one, repeat=instance.users)]
+    return [
+        (np.array([p[0] for p in plan]), np.array([p[1] for p in plan])) for plan in product(one, repeat=instance.users)
+    ]
 
 
 def few_steps(rng: np.random.Generator, instance: Instance) -> Instance:
@@ -134,7 +139,9 @@ def test_joint_exact_integer_equals_enumeration(seed: int, users: int, clusters:
     rng, instance = drawn(seed, users, min(users, clusters))
     instance = few_steps(rng, instance.replace(edge=instance.edge.replace(sms=float(budget))))
     problem, best = Problem("joint", instance, integer_sms=True), -np.inf
-    splits = [np.array(s, dtype=float) for s in product(range(budget + 1), repeat=instance.max_clusters) if sum(s) == budget]
+    splits = [
+        np.array(s, dtype=float) for s in product(range(budget + 1), repeat=instance.max_clusters) if sum(s) == budget
+    ]
     for x, y in every_plan(instance):
         for sms in splits:
             outcome = evaluate(problem, Decision.of_steps(instance.steps.total, x, y, sms))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-
-from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.runner import Run, Runner, contradictions
 from hisopt.solvers.table import load_file
+
+from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
 
 FAULTY = Path(__file__).with_name("faulty.py")
 
@@ -49,25 +50,23 @@ def runner(marker: Path) -> Iterator[Runner]:
         ("ReturnsNaN", Termination.CRASHED, "bound is nan"),
     ],
 )
-def test_faults_become_rows(
-    runner: Runner, small: Instance, name: str, termination: Termination, message: str
-) -> None:
+def test_faults_become_rows(runner: Runner, small: Instance, name: str, termination: Termination, message: str) -> None:
     run = runner.run(Problem("joint", small), faulty(name))
     assert run.termination is termination
     assert message in run.message
     assert run.solution_status is SolutionStatus.NONE
     assert run.objective is None
-    assert runner.run(Problem("joint", small), JointExact).termination is Termination.OPTIMAL, "the next solve is served"
+    assert runner.run(Problem("joint", small), JointExact).termination is Termination.OPTIMAL, (
+        "the next solve is served"
+    )
 
 
 def test_children_are_killed_with_a_solver(runner: Runner, small: Instance, marker: Path) -> None:
     run = runner.run(Problem("joint", small), faulty("HangsInChildren"))
     assert run.termination is Termination.TIME_LIMIT
     child = int(marker.read_text())
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         assert psutil.Process(child).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        pass
 
 
 @pytest.mark.parametrize("name", ["ReturnsWrongShapes", "ReturnsWords"])

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hisopt.experiments import contradictions, records
+from hisopt.solvers.joint_exact import JointExact
+from hisopt.solvers.joint_heuristics import Greedy
+from hisopt.solvers.runner import Runner
+
+from hisopt import Instance, Limits, Problem
+
+
+def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:
+    done = CliRunner().invoke(contradictions.main, ["--instances", "6", "--seed", "1000", "--time-limit", "3"])
+    assert done.exit_code == 0, done.output
+    assert "6 instances of every problem" in done.output
+    assert " 0 contradictions" in done.output
+    assert "crashed" not in done.output
+
+
+def test_records_are_kept_and_not_solved_again(
+    small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = records.Store(tmp_path / "runs")
+    tasks = [(Problem("joint", small), solver) for solver in (JointExact, Greedy)]
+    with Runner(Limits(time_s=10)) as runner:
+        first = list(store.run_all(runner, tasks))
+        files = sorted((tmp_path / "runs").iterdir())
+        assert len(files) == 2
+        files[0].write_text('{"half')  # as if the machine had stopped while writing without a rename
+        solved: list[str] = []
+        run = runner.run
+
+        def counted(problem: Problem, solver: type) -> object:
+            solved.append(solver.name)  # type: ignore[attr-defined]
+            return run(problem, solver)
+
+        monkeypatch.setattr(runner, "run", counted)
+        again = list(store.run_all(runner, tasks))
+    assert len(solved) == 1
+    assert [r["objective"] for r in again] == [r["objective"] for r in first]
+    assert all(json.loads(file.read_text())["instance"] == small.content_hash for file in files)
