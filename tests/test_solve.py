@@ -15,7 +15,7 @@ import pytest
 
 from hisopt import Instance
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 FAULTY = ROOT / "tests" / "solvers" / "faulty.py"
 
 
