@@ -17,7 +17,7 @@ from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
 from hisopt.problem import KINDS
 from hisopt.result import Guarantee, SolutionStatus
 
-LIMITS = Limits(time_s=20.0, seed=1)
+LIMITS = Limits(time_s=120.0, seed=1)
 SEEDS = (0, 5, 21)
 
 
