@@ -26,6 +26,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "ilp:IlpScip",
         "pairs:PairsHighs",
         "sdp:PengWeiSdp",
+        "branch_bound:BranchBound",
         "partitions:Partitions",
     ),
     "allocation": (
