@@ -12,6 +12,10 @@ from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 
+_MATRIX_UP_TO = 2_000  # users for whom the N x N matrix is the faster way
+_SINGLE_FROM = 8_000  # users from whom neighbours are sought in single precision
+_BLOCK = 1 << 26  # similarities in memory at a time
+
 
 def average_linkage(embeddings: FloatArray, count: int) -> IntArray:
     """Merge clusters by the largest average similarity (27) down to ``count``; labels 0 .. count-1, shape (N,)."""
@@ -19,15 +23,114 @@ def average_linkage(embeddings: FloatArray, count: int) -> IntArray:
 
     if len(embeddings) == 1:
         return np.zeros(1, dtype=np.int64)
+    if len(embeddings) > _MATRIX_UP_TO:
+        first, second, similarity = reciprocal_merges(embeddings)
+        return cut(first, second, similarity, count)
     similarity = embeddings @ embeddings.T
     upper = np.triu_indices(len(embeddings), k=1)
     merges = linkage(np.maximum(1 - similarity[upper], 0.0), method="average")
     return np.asarray(fcluster(merges, count, criterion="maxclust"), dtype=np.int64) - 1
 
 
+def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return the N - 1 merges of exact average linkage: a user of either cluster, and their average similarity.
+
+    With S_ij = <e_i, e_j> the linkage (27) is the dot product of two cluster means, so O(N d) memory suffices. Average
+    linkage is reducible: clusters that are each other's nearest may be merged at once, in any order, and a merger
+    brings nobody a nearer neighbour, so that only the merged and those that lost their neighbour look again. Neighbours
+    are sought by BLAS in blocks; with ``device`` (such as 'cuda', the default where torch finds one) by torch.
+    """
+    users, _width = embeddings.shape
+    seek = np.float32 if users > _SINGLE_FROM else np.float64
+    nearest = _seeker(device if device is not None else _accelerator(users))
+    sums, sizes = embeddings.astype(np.float64), np.ones(users)
+    means = embeddings.astype(seek)
+    member = np.arange(users)  # a user of each cluster
+    neighbour, stale = np.zeros(users, dtype=np.int64), np.arange(users)
+    firsts: list[IntArray] = []
+    seconds: list[IntArray] = []
+    similarities: list[FloatArray] = []
+    while len(means) > 1:
+        neighbour[stale] = nearest(means, stale)
+        here = np.arange(len(means))
+        pairs = np.flatnonzero((neighbour[neighbour] == here) & (here < neighbour))
+        if not len(pairs):  # rounding made a cycle of near-ties: merge the nearest pair of all
+            closeness = np.einsum("nd,nd->n", means, means[neighbour])
+            pairs = np.argmax(closeness)[None]
+        a, b = pairs, neighbour[pairs]
+        firsts.append(member[a])
+        seconds.append(member[b])
+        similarities.append(np.einsum("nd,nd->n", sums[a], sums[b]) / (sizes[a] * sizes[b]))
+        sums[a] += sums[b]
+        sizes[a] += sizes[b]
+        means[a] = (sums[a] / sizes[a][:, None]).astype(seek)
+        changed = np.zeros(len(means), dtype=bool)
+        changed[a] = changed[b] = True
+        stale_mask = changed | changed[neighbour]
+        left = np.ones(len(means), dtype=bool)
+        left[b] = False
+        renumber = np.cumsum(left) - 1
+        sums, sizes, means, member = sums[left], sizes[left], means[left], member[left]
+        neighbour, stale = renumber[neighbour[left]], np.flatnonzero(stale_mask[left])
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(similarities)
+
+
+def cut(first: IntArray, second: IntArray, similarity: FloatArray, count: int) -> IntArray:
+    """Return the labels after the merges of largest similarity that leave ``count`` clusters; shape (N,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    users = len(similarity) + 1
+    # a parent is never nearer than its children but for rounding: running minima keep the order of a subtree
+    done = np.lexsort((np.arange(len(similarity)), -similarity))[: users - count]
+    graph = coo_array((np.ones(len(done)), (first[done], second[done])), shape=(users, users))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _accelerator(users: int) -> str | None:
+    if users <= _SINGLE_FROM:
+        return None
+    try:
+        import torch
+    except ImportError:
+        return None
+    return "cuda" if torch.cuda.is_available() else None
+
+
+def _seeker(device: str | None):  # type: ignore[no-untyped-def]
+    """Return a function of means (n, d) and rows that finds each row's nearest other mean."""
+    if device is None:
+        return _nearest
+    import torch
+
+    def on_device(means: FloatArray, rows: IntArray) -> IntArray:
+        points = torch.from_numpy(means).to(device)
+        found = np.empty(len(rows), dtype=np.int64)
+        step = max(1, _BLOCK // len(means))
+        for start in range(0, len(rows), step):
+            part = torch.from_numpy(rows[start : start + step]).to(device)
+            dots = points[part] @ points.T
+            dots[torch.arange(len(part), device=device), part] = -torch.inf
+            found[start : start + step] = dots.argmax(dim=1).cpu().numpy()
+        return found
+
+    return on_device
+
+
+def _nearest(means: FloatArray, rows: IntArray) -> IntArray:
+    found = np.empty(len(rows), dtype=np.int64)
+    step = max(1, _BLOCK // len(means))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        dots = means[part] @ means.T
+        dots[np.arange(len(part)), part] = -np.inf
+        found[start : start + step] = dots.argmax(axis=1)
+    return found
+
+
 @dataclass(frozen=True)
 class Hac(Solver):
-    """Algorithm 1 by scipy's average linkage on 1 - S. One tree serves all criteria."""
+    """Algorithm 1, average linkage on 1 - S: scipy's up to 2,000 users, merges of reciprocal neighbours beyond."""
 
     name = "hac"
     kinds = ("clustering",)

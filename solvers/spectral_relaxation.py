@@ -12,6 +12,7 @@ box by clipping, with a primal-dual step for t.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,8 +20,7 @@ from scipy.linalg import eigh
 
 from hisopt.arrays import FloatArray, IntArray
 
-
-_PROXIMAL = 1.0
+_PROXIMAL = 0.3
 
 
 def project_capped_simplex(values: FloatArray, total: float, cap: float) -> FloatArray:
@@ -72,10 +72,14 @@ class SpectralSet:
         whole = int(self.total // self.cap) if np.isfinite(self.cap) else 0
         if np.isfinite(self.cap):  # the largest eigenvalues at the cap; a smaller trace may be better
             top = np.maximum(values, 0.0)
-            best = self.cap * top[:whole].sum() + (self.total - whole * self.cap) * (top[whole] if whole < len(top) else 0.0)
+            best = self.cap * top[:whole].sum() + (self.total - whole * self.cap) * (
+                top[whole] if whole < len(top) else 0.0
+            )
         else:
             best = self.total * values[0]
-        rounding = 16 * len(matrix) * np.finfo(float).eps * float(np.linalg.norm(matrix)) * (self.fixed + self.total + 1)
+        rounding = (
+            16 * len(matrix) * np.finfo(float).eps * float(np.linalg.norm(matrix)) * (self.fixed + self.total + 1)
+        )
         return float(self.fixed * (self.vector @ matrix @ self.vector) + best + rounding)
 
 
@@ -152,9 +156,11 @@ class Relaxation:
     def start(self) -> State:
         """Return a start without information."""
         size = len(self.objective)
-        scale = float(np.abs(self.objective).mean()) + 1e-12
         zero = np.zeros((size, size))
-        return State(self.spectral.project(self.objective.copy()), zero, np.zeros(0), 4 * scale * size**0.5)
+        return State(self.spectral.project(self.objective.copy()), zero, np.zeros(0), self._usual_penalty())
+
+    def _usual_penalty(self) -> float:
+        return 4 * (float(np.abs(self.objective).mean()) + 1e-12) * math.sqrt(len(self.objective))
 
     def bound(self, state: State, cuts: Cuts) -> float:
         """Return the bound that the multipliers prove."""
@@ -167,44 +173,44 @@ class Relaxation:
     def iterate(self, state: State, cuts: Cuts, rounds: int) -> None:
         """Improve the multipliers by ``rounds`` steps."""
         size = len(self.objective)
-        t, penalty = state.cut_multipliers, state.penalty
+        t, penalty, usual = state.cut_multipliers, state.penalty, self._usual_penalty()
         primal, multiplier = state.primal, state.multiplier
-        norm = _norm_squared(cuts, size) if len(cuts) else 1.0
+        weight, rate = _curvature(cuts, size)
         relaxation = 1.0 if len(cuts) else 1.6
         for step in range(rounds):
             spectral = self.spectral.project(primal + (self.objective + multiplier) / penalty)
             mixed = relaxation * spectral + (1 - relaxation) * primal
             before = primal
             if len(cuts):
-                # the augmented term of the cuts, linearised at the last Y with a proximal term as strong as its curvature
-                proximal = penalty * _PROXIMAL
-                rate = proximal / norm
-                pull = cuts.adjoint(np.maximum(t - rate * cuts.slack(primal), 0.0), size)
+                # the augmented term of the cuts, linearised at the last Y with a proximal term above its curvature
+                proximal = penalty * weight
+                pull = cuts.adjoint(np.maximum(t - penalty * rate * cuts.slack(primal), 0.0), size)
                 target = (penalty * mixed - multiplier + pull + proximal * primal) / (penalty + proximal)
                 primal = np.clip(target, self.lower, self.upper)
-                t = np.maximum(t - rate * cuts.slack(primal), 0.0)
+                t = np.maximum(t - penalty * rate * cuts.slack(primal), 0.0)
             else:
                 primal = np.clip(mixed - multiplier / penalty, self.lower, self.upper)
             multiplier = multiplier - penalty * (mixed - primal)
             if step % 20 == 19:
-                gap, move = np.linalg.norm(spectral - primal), np.linalg.norm(primal - before)
-                scale = float(np.linalg.norm(primal)) + 1e-12
-                state.residual = float(max(gap, move) / scale)
-                if gap > 4 * move:
-                    penalty *= 1.5
-                elif move > 4 * gap:
-                    penalty /= 1.5
+                apart = float(np.linalg.norm(spectral - primal) / np.linalg.norm(primal))
+                moved = float(penalty * np.linalg.norm(primal - before) / (np.linalg.norm(multiplier) + 1e-300))
+                state.residual = max(apart, moved)
+                if apart > 5 * moved:
+                    penalty = min(1.5 * penalty, 20 * usual)
+                elif moved > 5 * apart:
+                    penalty = max(penalty / 1.5, usual / 20)
         state.primal, state.multiplier, state.cut_multipliers, state.penalty = primal, multiplier, t, penalty
 
 
-def _norm_squared(cuts: Cuts, size: int) -> float:
-    """Largest eigenvalue of T T', by a few power iterations from below, with room."""
-    vector = np.ones(len(cuts))
-    value = 1.0
-    for _ in range(12):
-        image = cuts.slack(cuts.adjoint(vector, size)) + cuts.side
-        value = float(np.linalg.norm(image))
-        if value == 0.0:
-            return 1.0
-        vector = image / value
-    return 1.2 * value
+def _curvature(cuts: Cuts, size: int) -> tuple[FloatArray, float]:
+    """Return entrywise weights w (n, n) and a step r such that r T'T <= diag(w), the typical w being 1."""
+    if not len(cuts):
+        return np.zeros((size, size)), 1.0
+    magnitude = np.abs(cuts.coefficient)
+    rows = np.bincount(cuts.index, weights=magnitude, minlength=len(cuts))
+    flat = np.bincount(
+        cuts.row * size + cuts.column, weights=magnitude * rows[cuts.index], minlength=size * size
+    ).reshape(size, size)
+    columns = (flat + flat.T) / 2
+    rate = _PROXIMAL / float(np.median(columns[columns > 0]))
+    return columns * rate, rate

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hisopt.solvers.hac import average_linkage, cut, reciprocal_merges
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from hisopt.prompts import shipped, unit_rows
+
+
+def points(users: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(12, 24))
+    return unit_rows(centres[rng.integers(0, 12, users)] + 0.7 * rng.normal(size=(users, 24)))
+
+
+def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
+    return len(np.unique(a)) == len(np.unique(b)) == len({*zip(a.tolist(), b.tolist(), strict=True)})
+
+
+@pytest.mark.parametrize(("users", "seed"), [(2, 0), (3, 1), (50, 2), (400, 3), (2000, 4)])
+def test_reciprocal_merges_are_scipys(users: int, seed: int) -> None:
+    embeddings = points(users, seed)
+    first, second, similarity = reciprocal_merges(embeddings)
+    upper = np.triu_indices(users, k=1)
+    merges = linkage(np.maximum(1 - (embeddings @ embeddings.T)[upper], 0), method="average")
+    np.testing.assert_allclose(np.sort(1 - similarity), merges[:, 2], atol=1e-10)
+    for count in {1, 2, users // 3 + 1, users}:
+        assert same_partition(cut(first, second, similarity, count), fcluster(merges, count, criterion="maxclust"))
+
+
+def test_shipped_prompts_by_both_ways() -> None:
+    embeddings = shipped().embeddings
+    first, second, similarity = reciprocal_merges(embeddings)
+    assert same_partition(cut(first, second, similarity, 12), average_linkage(embeddings, 12))
+
+
+def test_ties_and_duplicates_end() -> None:
+    embeddings = np.repeat(points(5, 0), 7, axis=0)
+    first, second, similarity = reciprocal_merges(embeddings)
+    labels = cut(first, second, similarity, 5)
+    assert same_partition(labels, np.repeat(np.arange(5), 7))
+    assert len(similarity) == 34
+
+
+def test_neighbours_by_torch_are_the_same() -> None:
+    pytest.importorskip("torch", reason="the extra 'learn' brings torch")
+    embeddings = points(300, 5)
+    for ours, theirs in zip(reciprocal_merges(embeddings), reciprocal_merges(embeddings, device="cpu"), strict=True):
+        np.testing.assert_allclose(ours, theirs)
+
+
+def test_beyond_the_matrix_the_labels_are_complete() -> None:
+    labels = average_linkage(points(2500, 6), 12)
+    assert sorted(np.unique(labels)) == list(range(12))
