@@ -6,13 +6,13 @@ import sys
 from collections import Counter
 
 import click
+
 from hisopt.experiments.random_instances import draw_problems
+from hisopt.problem import Problem
+from hisopt.result import Limits
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import Run, Runner, contradictions
 from hisopt.solvers.table import registered
-
-from hisopt.problem import Problem
-from hisopt.result import Limits
 
 
 def tasks_of(problem: Problem) -> list[tuple[Problem, type[Solver]]]:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.runner import Runner, versions
-
 from hisopt.errors import InputError
 from hisopt.instance import write_atomically
 from hisopt.problem import Problem
 from hisopt.result import Limits
+from hisopt.solvers.interface import Solver
+from hisopt.solvers.runner import Runner, versions
 
 
 def record_name(problem: Problem, solver: type[Solver], limits: Limits) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import ROOM, within_budget
 
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
+from hisopt.models.common import ROOM, within_budget
 from hisopt.problem import Problem
 
 

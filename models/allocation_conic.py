@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
-from hisopt.models.common import within_budget
 
 from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
+from hisopt.models.common import within_budget
 from hisopt.problem import Problem
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import ROOM, extract_labels, linear
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
+from hisopt.models.common import ROOM, extract_labels, linear
 from hisopt.problem import Problem
 
 

@@ -7,16 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import (
-    ROOM,
-    add_steps,
-    extract_labels,
-    extract_steps,
-    insert_steps,
-    linear,
-    quality_knots,
-    within_budget,
-)
 
 from hisopt.decision import Decision
 from hisopt.equations import (
@@ -30,6 +20,16 @@ from hisopt.equations import (
     work_costs,
 )
 from hisopt.instance import Instance
+from hisopt.models.common import (
+    ROOM,
+    add_steps,
+    extract_labels,
+    extract_steps,
+    insert_steps,
+    linear,
+    quality_knots,
+    within_budget,
+)
 from hisopt.problem import Problem
 
 

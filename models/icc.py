@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, transmission
+from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear
 from hisopt.problem import Problem
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import ROOM, add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
@@ -20,6 +19,7 @@ from hisopt.equations import (
     work_costs,
 )
 from hisopt.instance import Instance
+from hisopt.models.common import ROOM, add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
 from hisopt.problem import Problem
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import extract_steps, insert_steps, linear
-from hisopt.models.joint import add_work, most_work, separable_utility
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, edge_work_cost, optimal_sms, work_costs
+from hisopt.models.common import extract_steps, insert_steps, linear
+from hisopt.models.joint import add_work, most_work, separable_utility
 from hisopt.problem import Problem
 
 _TANGENTS = 17

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from hisopt.models.common import linear
 
 from hisopt.decision import Decision
+from hisopt.models.common import linear
 from hisopt.problem import Problem
 
 

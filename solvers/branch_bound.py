@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
-from hisopt.solvers.hac import average_linkage
-from hisopt.solvers.hac_refined import cluster_values, refine
-from hisopt.solvers.interface import Deadline, Solver
-from hisopt.solvers.partitions import SubsetLattice, labels_of, membership
-from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
 
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.hac import average_linkage
+from hisopt.solvers.hac_refined import cluster_values, refine
+from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.partitions import SubsetLattice, labels_of, membership
+from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
 
 PROVEN = 1e-6
 _PRUNE = 5e-7  # relative; below what counts as proven

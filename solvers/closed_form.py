@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.interface import Solver
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_work_costs, optimal_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.interface import Solver
 
 
 @dataclass(frozen=True)

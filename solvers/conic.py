@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from hisopt.solvers.interface import Solver
 
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.interface import Solver
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class _Conic(Solver):
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """Solve the program; the bound is the Lagrangian at the solver's own multiplier, valid however inexact."""
         import cvxpy as cp
+
         from hisopt.models import allocation_conic as form
 
         if not given_work_costs(problem.his).any():

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from hisopt.solvers.interface import Deadline
-
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolverResult, Termination
+from hisopt.solvers.interface import Deadline
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "highs": {

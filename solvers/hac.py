@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.interface import Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.interface import Solver
 
 _MATRIX_UP_TO = 2_000  # users for whom the N x N matrix is the faster way
 _SINGLE_FROM = 8_000  # users from whom neighbours are sought in single precision

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.hac import average_linkage
-from hisopt.solvers.interface import Deadline, Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.hac import average_linkage
+from hisopt.solvers.interface import Deadline, Solver
 
 
 def cluster_values(criterion: str, squared: FloatArray, sizes: FloatArray) -> FloatArray:

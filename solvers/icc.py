@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.external import solve_model
-from hisopt.solvers.interface import Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
@@ -14,6 +12,8 @@ from hisopt.equations import cluster_sizes, public_similarity, quality_table, tr
 from hisopt.instance import IccInstance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.external import solve_model
+from hisopt.solvers.interface import Solver
 
 
 def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:

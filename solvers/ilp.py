@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hisopt.solvers.external import solve_model
-from hisopt.solvers.interface import Solver
-
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult
+from hisopt.solvers.external import solve_model
+from hisopt.solvers.interface import Solver
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.interface import Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs, optimal_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.interface import Solver
 
 
 def marginal_allocation(cost: FloatArray, budget: int) -> IntArray | None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers import scalar_coupling, step_tables
-from hisopt.solvers.interface import Deadline, Solver
-from hisopt.solvers.joint_exact import with_optimal_sms
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import (
@@ -22,6 +19,9 @@ from hisopt.equations import (
 from hisopt.instance import Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers import scalar_coupling, step_tables
+from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.joint_exact import with_optimal_sms
 
 
 @dataclass(frozen=True)

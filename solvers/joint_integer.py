@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers import step_tables
-from hisopt.solvers.integer_allocation import integer_problem
-from hisopt.solvers.interface import Deadline, Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers import step_tables
+from hisopt.solvers.integer_allocation import integer_problem
+from hisopt.solvers.interface import Deadline, Solver
 
 _ENTRIES = 1 << 24  # entries of candidates x SMs in memory at a time
 _STATES = 3_000_000

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hisopt.solvers.external import optimise
-from hisopt.solvers.interface import Deadline, Solver
-
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.external import optimise
+from hisopt.solvers.interface import Deadline, Solver
 
 _TOLERANCE = 1e-9  # of the coupling term, relative to the utility
 _ROUNDS = 30
@@ -27,6 +26,7 @@ class JointMilp(Solver):
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
         import pyomo.environ as pyo
+
         from hisopt.models import joint_milp
 
         deadline = Deadline(limits)

@@ -6,11 +6,11 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.interface import Solver
 
 from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.interface import Solver
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.hac_refined import cluster_values
-from hisopt.solvers.interface import Solver
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.instance import IccInstance, Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.hac_refined import cluster_values
+from hisopt.solvers.interface import Solver
 
 MAX_USERS = 15
 

@@ -29,12 +29,12 @@ from queue import SimpleQueue
 from typing import Any, Self
 
 import psutil
-from hisopt.solvers.interface import Solver
 
 from hisopt.decision import Decision
 from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
+from hisopt.solvers.interface import Solver
 
 CLAIM_TOLERANCE = 1e-6  # relative; what MIP and conic solvers reach
 CLAIM_TOLERANCE_ABSOLUTE = 1e-8  # their feasibility tolerance, where the objective cancels to almost nothing

@@ -19,9 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.interface import Deadline
 
 from hisopt.arrays import FloatArray, IntArray
+from hisopt.solvers.interface import Deadline
 
 _PAIRWISE = 3000  # options a group up to which all pairs are compared
 _NEIGHBOURS = 48  # beyond, each option is compared with so many on either side
@@ -49,11 +49,19 @@ def dual_value(gain: FloatArray, load: FloatArray, offsets: IntArray, budget: fl
 
 
 def maximise(
-    gain: FloatArray, load: FloatArray, offsets: IntArray, budget: float, deadline: Deadline | None = None
+    gain: FloatArray,
+    load: FloatArray,
+    offsets: IntArray,
+    budget: float,
+    deadline: Deadline | None = None,
+    *,
+    constant: float = 0.0,
+    tolerance: float = 0.0,
 ) -> Choice:
     """Return the best choice; ``bound`` equals ``value`` unless the deadline passed or the frontier grew too large.
 
-    Parameters are flat arrays of shape (K,), non-empty groups given by ``offsets``, shape (M + 1,), and V > 0.
+    Parameters are flat arrays of shape (K,), non-empty groups given by ``offsets``, shape (M + 1,), and V > 0. Where the
+    dual bound is already within ``tolerance`` relative to value + ``constant``, nothing is searched.
     """
     groups = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     multiplier, dual, low, high = _minimise_dual(gain, load, offsets, groups, budget)
@@ -70,6 +78,8 @@ def maximise(
         best, value = improved, improved_value
         loss = max(dual - value, 0.0) + rounding
         alive = alive[reduced[alive] <= loss]
+    if dual - value <= tolerance * abs(value + constant):
+        return Choice(best, value, max(dual, value), multiplier, dual, 0)
     search = _Search(gain, load, groups, reduced, budget, multiplier, dual, best, value, rounding, deadline)
     search.run(alive)
     bound = search.value if search.complete else max(search.open_bound, search.value)

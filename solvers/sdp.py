@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers.hac_refined import refine
-from hisopt.solvers.interface import Solver
 
 from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.hac_refined import refine
+from hisopt.solvers.interface import Solver
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class PengWeiSdp(Solver):
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
         import cvxpy as cp
+
         from hisopt.models import peng_wei
 
         instance = problem.instance

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from hisopt.solvers import bound_steps
 
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import (
@@ -26,6 +25,7 @@ from hisopt.equations import (
     transmission,
 )
 from hisopt.instance import Instance, StepLimits
+from hisopt.solvers import bound_steps
 
 _CHUNK = 1 << 15  # users whose quality tables are in memory at a time
 

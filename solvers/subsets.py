@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from hisopt.solvers import scalar_coupling, step_tables
-from hisopt.solvers.interface import Deadline, Solver
-from hisopt.solvers.joint_exact import with_optimal_sms
-from hisopt.solvers.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import device_step_cost, similarity_from_sums
 from hisopt.instance import Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers import scalar_coupling, step_tables
+from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.joint_exact import with_optimal_sms
+from hisopt.solvers.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
 
 
 @dataclass(frozen=True)

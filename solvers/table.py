@@ -11,9 +11,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from hisopt.solvers.interface import Solver
-
 from hisopt.errors import InputError
+from hisopt.solvers.interface import Solver
 
 TABLE: dict[str, tuple[str, ...]] = {
     "clustering": (

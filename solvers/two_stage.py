@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac import average_linkage
 from hisopt.solvers.interface import Solver, sized
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_integer import JointExactInteger
-
-from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hisopt.solvers.hac import average_linkage
 from hypothesis import HealthCheck, settings
 
 from hisopt import PRESETS, Instance
+from hisopt.solvers.hac import average_linkage
 
 settings.register_profile(
     "fixed",

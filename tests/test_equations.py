@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hisopt.experiments.random_instances import draw_decision, draw_instance
 
 from hisopt import Decision, Problem, evaluate
 from hisopt.equations import breakdown, optimal_sms, quality_table
+from hisopt.experiments.random_instances import draw_decision, draw_instance
 from hisopt.instance import Gpu, Instance, QualityTable
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
 from hisopt.experiments.random_instances import draw_problems
+from hisopt.problem import KINDS
+from hisopt.result import Guarantee, SolutionStatus
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import Outcome, Run, beats, check
 from hisopt.solvers.table import TABLE, registered
-
-from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
-from hisopt.problem import KINDS
-from hisopt.result import Guarantee, SolutionStatus
 
 LIMITS = Limits(time_s=120.0, seed=1)
 SEEDS = (0, 5, 21)

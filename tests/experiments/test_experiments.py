@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
+from hisopt import Instance, Limits, Problem
 from hisopt.experiments import contradictions, records
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_heuristics import Greedy
 from hisopt.solvers.runner import Runner
-
-from hisopt import Instance, Limits, Problem
 
 
 def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:

@@ -8,7 +8,12 @@ from types import ModuleType
 import numpy as np
 import pyomo.environ as pyo
 import pytest
+
+from hisopt import Limits, Problem, evaluate
+from hisopt.equations import optimal_sms, work_costs
+from hisopt.errors import InputError
 from hisopt.experiments.random_instances import draw_decision, draw_instance, draw_problems
+from hisopt.instance import Instance
 from hisopt.models import (
     allocation,
     allocation_conic,
@@ -25,11 +30,6 @@ from hisopt.solvers.closed_form import ClosedForm
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.partitions import Partitions
-
-from hisopt import Limits, Problem, evaluate
-from hisopt.equations import optimal_sms, work_costs
-from hisopt.errors import InputError
-from hisopt.instance import Instance
 
 
 def forms(problem: Problem) -> list[ModuleType]:

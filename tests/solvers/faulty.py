@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hisopt.solvers.interface import Solver
 
 from hisopt import Decision, Limits, Problem, SolverResult, Termination
 from hisopt.result import Guarantee
+from hisopt.solvers.interface import Solver
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hisopt.solvers.hac import average_linkage, cut, reciprocal_merges
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from hisopt.prompts import shipped, unit_rows
+from hisopt.solvers.hac import average_linkage, cut, reciprocal_merges
 
 
 def points(users: int, seed: int) -> np.ndarray:

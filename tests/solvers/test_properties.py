@@ -6,6 +6,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
+from hisopt.equations import given_work_costs, optimal_sms, work_costs
 from hisopt.experiments.random_instances import draw_instance
 from hisopt.models import allocation_conic
 from hisopt.solvers.closed_form import ClosedForm
@@ -15,11 +20,6 @@ from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_integer import JointExactInteger
 from hisopt.solvers.partitions import Partitions
 from hisopt.solvers.subsets import Subsets
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
-from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
-from hisopt.equations import given_work_costs, optimal_sms, work_costs
 
 LIMITS = Limits(time_s=60)
 seeds = st.integers(0, 10**9)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.runner import Run, Runner, contradictions
 from hisopt.solvers.table import load_file
-
-from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
 
 FAULTY = Path(__file__).with_name("faulty.py")
 
