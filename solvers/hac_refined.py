@@ -1,4 +1,4 @@
-"""HAC, then single users relocated and pairs swapped while the criterion improves."""
+"""HAC, then users relocated, pairs swapped, clusters merged and split while the criterion improves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes
+from hisopt.equations import cluster_sizes, clustering_value
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac import average_linkage
 from hisopt.solvers.interface import Deadline, Solver
+
+_PAIRS, _SPLITS = 8, 4  # rearrangements tried: nearest pairs to merge, widest clusters to split
 
 
 def cluster_values(criterion: str, squared: FloatArray, sizes: FloatArray) -> FloatArray:
@@ -76,9 +78,61 @@ def _swap(
     return True
 
 
+def rearrange(
+    embeddings: FloatArray, labels: IntArray, count: int, criterion: str, deadline: Deadline | None = None
+) -> IntArray:
+    """Leave a local optimum of `refine`: merge two clusters, split a third or their union, refine; while it improves."""
+    labels = refine(embeddings, labels, count, criterion, deadline)
+    value = clustering_value(criterion, embeddings, labels)
+    improved = count > 1
+    while improved and not (deadline is not None and deadline.passed):
+        improved = False
+        for a, b, c in _rearrangements(embeddings, labels, count):
+            trial = np.where(labels == b, a, labels)
+            members = np.flatnonzero(trial == c)
+            seeds = _farthest(embeddings[members])
+            closer = embeddings[members] @ embeddings[members[list(seeds)]].T
+            trial[members[closer[:, 1] > closer[:, 0]]] = b
+            trial = refine(embeddings, trial, count, criterion, deadline)
+            found = clustering_value(criterion, embeddings, trial)
+            if found > value + 1e-10 * abs(value):
+                labels, value, improved = trial, found, True
+                break
+            if deadline is not None and deadline.passed:
+                break
+    return labels
+
+
+def _rearrangements(embeddings: FloatArray, labels: IntArray, count: int) -> list[tuple[int, int, int]]:
+    """Return (a, b, c): merge b into a, the nearest pairs first, and split c into c and b, the least dense first."""
+    sums = np.zeros((count, embeddings.shape[1]))
+    np.add.at(sums, labels, embeddings)
+    sizes = cluster_sizes(labels, count)
+    used = np.flatnonzero(sizes)
+    squared = np.einsum("md,md->m", sums, sums)
+    spread = np.where(sizes > 0, sizes - squared / np.maximum(sizes, 1), -np.inf)
+    pairs = []
+    for i, a in enumerate(used):
+        for b in used[i + 1 :]:
+            merged = squared[a] + squared[b] + 2 * sums[a] @ sums[b]
+            loss = squared[a] / sizes[a] + squared[b] / sizes[b] - merged / (sizes[a] + sizes[b])
+            pairs.append((loss, int(a), int(b)))
+    nearest = [(a, b) for _, a, b in sorted(pairs)[:_PAIRS]]
+    widest = [int(c) for c in np.argsort(-spread, kind="stable")[:_SPLITS]]
+    splits = [(a, b, c) for a, b in nearest for c in {*widest, a} if c != b]
+    return [(a, b, c) for a, b, c in splits if sizes[c] + (sizes[b] if c == a else 0) > 1]
+
+
+def _farthest(points: FloatArray) -> tuple[int, int]:
+    """Return two points far apart: the farthest from the mean, and the farthest from that."""
+    first = int(np.argmin(points @ points.mean(axis=0)))
+    second = int(np.argmin(points @ points[first]))
+    return (first, second) if first != second else (0, len(points) - 1)
+
+
 @dataclass(frozen=True)
 class HacRefined(Solver):
-    """HAC's clusters improved by relocation and swap for the criterion asked for."""
+    """HAC's clusters improved by relocation, swap and merge-and-split for the criterion asked for."""
 
     name = "hac-refined"
     kinds = ("clustering",)
@@ -90,5 +144,5 @@ class HacRefined(Solver):
         instance, deadline = problem.instance, Deadline(limits)
         assert instance.embeddings is not None and problem.criterion is not None
         start = average_linkage(instance.embeddings, instance.max_clusters)
-        labels = refine(instance.embeddings, start, instance.max_clusters, problem.criterion, deadline)
+        labels = rearrange(instance.embeddings, start, instance.max_clusters, problem.criterion, deadline)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

@@ -1,0 +1,57 @@
+"""``python -m hisopt.experiments.joint_rivals``: the exact joint solver against what one would pick instead, in one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hisopt import PRESETS, Limits, Problem
+from hisopt.experiments.records import Store
+from hisopt.solvers.hac import average_linkage
+from hisopt.solvers.runner import Runner
+from hisopt.solvers.table import registered
+
+RIVALS = ("exact", "milp-highs", "scip", "alternating", "local-search")
+
+
+def sample(users: int, seed: int) -> Problem:
+    """Return the paper preset at another number of users, its SM budget scaled along, clustered by HAC."""
+    scenario = PRESETS["paper"].replace(users=users, edge_sms=(round(20.5 * users), round(33.5 * users)))
+    instance = scenario.sample(seed)
+    assert instance.embeddings is not None
+    return Problem("joint", instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters)))
+
+
+@click.command()
+@click.option("--users", multiple=True, type=int, default=(6, 10, 20, 50, 200), show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--time-limit", default=60.0, show_default=True, help="Seconds a solve.")
+@click.option("--records", type=click.Path(path_type=Path), help="Folder that keeps every run.")
+def main(users: tuple[int, ...], seed: int, time_limit: float, records: Path | None) -> None:
+    """Print a Markdown table: seconds to proven optimality, or the gap left; for heuristics the gap to the optimum."""
+    solvers = [solver for name in RIVALS for solver in registered("joint") if solver.name == name]
+    tasks = [(sample(n, seed), solver) for n in users for solver in solvers]
+    print("| N | " + " | ".join(RIVALS) + " |")
+    print("|---|" + "---|" * len(RIVALS))
+    with Runner(Limits(time_s=time_limit)) as runner:
+        found = Store(records).run_all(runner, tasks)
+        for n in users:
+            group = [next(found) for _ in solvers]
+            optimum, cells = group[0]["bound"], []
+            for run in group:
+                distance = abs(run["objective"] - optimum) / abs(optimum) if run["objective"] is not None else None
+                if run["guarantee"] != "exact":
+                    cells.append(
+                        "none" if distance is None else f"{100 * distance:.2f} % off, {1000 * run['seconds']:.0f} ms"
+                    )
+                elif run["termination"] == "optimal":
+                    cells.append(f"{run['seconds']:.4f} s" if run["seconds"] < 0.1 else f"{run['seconds']:.1f} s")
+                else:
+                    gap = "no solution" if run["gap"] is None else f"{100 * run['gap']:.1f} % gap"
+                    cells.append(f"{gap} at {time_limit:g} s")
+            print(f"| {n} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
