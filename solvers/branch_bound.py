@@ -113,9 +113,8 @@ class Task:
         else:
             scale = np.ones((size, size))
             vector = np.full(size, 1 / math.sqrt(size))
-            spectral = SpectralSet(
-                vector, size / self.clusters, size - size / self.clusters, math.inf, orthogonal=False
-            )
+            rest = size - size / self.clusters  # the trace of X - 1 1'/M
+            spectral = SpectralSet(vector, size / self.clusters, rest, rest, orthogonal=False)
             upper, lower = np.ones((size, size)), np.eye(size)
             index = np.repeat(np.arange(size), size)
             column = np.tile(np.arange(size), size)

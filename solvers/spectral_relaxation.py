@@ -69,14 +69,10 @@ class SpectralSet:
     def support(self, matrix: FloatArray) -> float:
         """Return an upper bound on <matrix, .> over the set: its maximum, and a term for rounding."""
         values = np.linalg.eigvalsh(self._inner(matrix))[::-1]
-        whole = int(self.total // self.cap) if np.isfinite(self.cap) else 0
-        if np.isfinite(self.cap):  # the largest eigenvalues at the cap; a smaller trace may be better
-            top = np.maximum(values, 0.0)
-            best = self.cap * top[:whole].sum() + (self.total - whole * self.cap) * (
-                top[whole] if whole < len(top) else 0.0
-            )
-        else:
-            best = self.total * values[0]
+        top = np.maximum(values, 0.0)  # the largest eigenvalues at the cap; a smaller trace may be better
+        whole = int(self.total // self.cap) if self.cap > 0 else 0
+        rest = self.total - whole * self.cap
+        best = self.cap * top[:whole].sum() + (rest * top[whole] if whole < len(top) else 0.0)
         rounding = (
             16 * len(matrix) * np.finfo(float).eps * float(np.linalg.norm(matrix)) * (self.fixed + self.total + 1)
         )
