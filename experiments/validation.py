@@ -89,9 +89,10 @@ class Campaign:
 
     def theorem_1(self, given: Instance, common: np.ndarray, edge: np.ndarray) -> dict[str, float]:
         """KKT residuals of the closed form and what rounding down costs: at the optimal steps, or the middle ones if idle."""
-        middle = given.steps.middle()
-        busy = [m for m in range(given.max_clusters) if (given.clusters == m).any()]
-        if len(busy) < 2 or not all((common + edge)[given.clusters == m].any() for m in busy):
+        middle, labels = given.steps.middle(), given.clusters
+        assert labels is not None
+        busy = [m for m in range(given.max_clusters) if (labels == m).any()]
+        if len(busy) < 2 or not all((common + edge)[labels == m].any() for m in busy):
             common, edge = np.full(given.users, middle[0]), np.full(given.users, middle[1])
         instance = given.replace(given_common=common, given_edge=edge)
         problem, whole = Problem("allocation", instance), Problem("allocation", instance, integer_sms=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +46,7 @@ def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tupl
     seek = np.float32 if users > _SINGLE_FROM else np.float64
     nearest = _seeker(device if device is not None else _accelerator(users))
     sums, sizes = embeddings.astype(np.float64), np.ones(users)
-    means = embeddings.astype(seek)
+    means: Any = embeddings.astype(seek)
     member = np.arange(users)  # a user of each cluster
     neighbour, stale = np.zeros(users, dtype=np.int64), np.arange(users)
     firsts: list[IntArray] = []
@@ -56,7 +58,7 @@ def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tupl
         pairs = np.flatnonzero((neighbour[neighbour] == here) & (here < neighbour))
         if not len(pairs):  # rounding made a cycle of near-ties: merge the nearest pair of all
             closeness = np.einsum("nd,nd->n", means, means[neighbour])
-            pairs = np.argmax(closeness)[None]
+            pairs = np.array([int(np.argmax(closeness))])
         a, b = pairs, neighbour[pairs]
         firsts.append(member[a])
         seconds.append(member[b])
@@ -97,7 +99,7 @@ def _accelerator(users: int) -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
-def _seeker(device: str | None):  # type: ignore[no-untyped-def]
+def _seeker(device: str | None) -> Callable[[Any, IntArray], IntArray]:
     """Return a function of means (n, d) and rows that finds each row's nearest other mean."""
     if device is None:
         return _nearest

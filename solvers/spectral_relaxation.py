@@ -32,7 +32,7 @@ def project_capped_simplex(values: FloatArray, total: float, cap: float) -> Floa
     low, high = breaks[k], breaks[k + 1]
     drop = sums[k] - sums[k + 1]
     shift = low + (high - low) * ((sums[k] - total) / drop if drop > 0 else 0.0)
-    return np.clip(values - shift, 0, cap)
+    return np.asarray(np.clip(values - shift, 0, cap))
 
 
 @dataclass(frozen=True)
