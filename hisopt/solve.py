@@ -58,7 +58,7 @@ _PRESETS = ("small", "paper", "icc", "large")
     metavar="NAME",
     help="A solver of --list, or path/to/file.py:MySolver; repeatable. [default: all that apply]",
 )
-@click.option("--time-limit", type=float, default=5.0, show_default=True, metavar="S", help="Seconds a solve.")
+@click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
 @click.option(
