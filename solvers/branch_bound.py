@@ -382,12 +382,12 @@ class Search:
         diagonal = np.diag(own)
         apart_from_whole = np.minimum(diagonal[:, None], diagonal[None, :]) - own
         weight = np.minimum(nodes.weights[:, None], nodes.weights[None, :])
-        score = np.where(nodes.apart, -1.0, np.minimum(own, apart_from_whole) * np.sqrt(weight))
-        np.fill_diagonal(score, -1.0)
+        score = np.where(nodes.apart, -np.inf, np.minimum(own, apart_from_whole) * np.sqrt(weight))
+        np.fill_diagonal(score, -np.inf)
         i, j = sorted(divmod(int(np.argmax(score)), len(nodes)))
         pair = np.zeros((len(nodes), len(nodes)), dtype=bool)
         if nodes.apart[i, j] or i == j:  # every pair is apart
-            self.incumbent.offer(nodes.groups)
+            self.incumbent.offer(nodes.groups, improve=False)
             return []
         pair[i, j] = True
         zero = nodes.separate(pair)
