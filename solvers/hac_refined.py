@@ -54,12 +54,12 @@ def refine(
         if change[user, target] > 1e-12 * max(1.0, float(np.abs(now).sum())):
             labels[user] = target
             continue
-        if gram is None or not _swap(labels, criterion, squared, sizes, dots, own_square, now, gram):
+        if gram is None or not swap_best(labels, criterion, squared, sizes, dots, own_square, now, gram):
             return labels
     return labels
 
 
-def _swap(
+def swap_best(
     labels: IntArray, criterion: str, squared: FloatArray, sizes: FloatArray, dots: FloatArray,
     own_square: FloatArray, now: FloatArray, gram: FloatArray,
 ) -> bool:  # fmt: skip

@@ -119,6 +119,15 @@ class Cuts:
             self.side[wanted],
         )  # fmt: skip
 
+    def scaled(self, factor: FloatArray) -> Cuts:
+        """Return the same cuts for the matrix ``factor`` * Z (entrywise) in place of Z."""
+        coefficient = self.coefficient / factor[self.row, self.column]
+        return Cuts(self.index, self.row, self.column, coefficient, self.side)
+
+    def renumbered(self, position: IntArray) -> Cuts:
+        """Return the cuts with rows and columns moved to ``position`` (n,)."""
+        return Cuts(self.index, position[self.row], position[self.column], self.coefficient, self.side)
+
     def join(self, other: Cuts) -> Cuts:
         """Return these cuts and then the other's."""
         pairs = zip(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
 from hisopt.experiments.random_instances import draw_decision, draw_instance
 from hisopt.prompts import shipped
-from hisopt.solvers.branch_bound import BranchBound, Task, Weighted, separate
+from hisopt.solvers.branch_bound import BranchBound, Task, Weighted
+from hisopt.solvers.partition_cuts import separate
 from hisopt.solvers.partitions import Partitions
 from hisopt.solvers.spectral_relaxation import SpectralSet, State, project_capped_simplex
 
@@ -63,7 +64,8 @@ def test_any_multipliers_bound_every_partition(criterion: str, seed: int) -> Non
     assert best is not None
     nodes = Weighted.of(instance.similarity_matrix)
     relaxation, scale, cuts = task.relaxation(nodes)
-    cuts = cuts.join(separate(rng.uniform(size=(8, 8)) * scale, scale, criterion != "sum", 0.0, 30))
+    matrix = rng.uniform(size=(8, 8))
+    cuts = cuts.join(separate(matrix + matrix.T, 0.0, 30).scaled(scale))
     for size in (0.0, 0.1, 3.0):
         noise = rng.normal(size=(8, 8)) * size
         state = State(np.zeros((8, 8)), noise + noise.T, np.abs(rng.normal(size=len(cuts))) * size, 1.0)

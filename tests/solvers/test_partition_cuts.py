@@ -1,0 +1,85 @@
+"""Two-partition cuts hold for every partition, and the search finds violated ones."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from hisopt.arrays import FloatArray
+from hisopt.solvers.branch_bound import Warm
+from hisopt.solvers.partition_cuts import cuts_of, separate
+from hisopt.solvers.spectral_relaxation import Cuts
+
+
+def matrices(size: int, weighted: bool) -> list[FloatArray]:
+    """The matrices of all partitions of that many users, with entries 1 / cluster size or 1."""
+    found = []
+    for labels in product(range(size), repeat=size):
+        if all(label <= max(labels[:i], default=-1) + 1 for i, label in enumerate(labels)):
+            same = np.equal.outer(labels, labels).astype(float)
+            found.append(same / same.sum(axis=1) if weighted else same)
+    return found
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_every_cut_holds_for_every_partition(weighted: bool) -> None:
+    sides = np.array(list(product((-1, 0, 1), repeat=5)))
+    cuts = cuts_of(sides)
+    partitions = matrices(5, weighted)
+    assert len(partitions) == 52
+    tight = np.zeros(len(sides), dtype=bool)
+    for matrix in partitions:
+        slack = cuts.slack(matrix)
+        assert slack.min() >= -1e-12
+        tight |= slack < 1e-12
+    assert tight[sides.sum(axis=1) <= 0].all()  # with |S| <= |T| none could be stronger
+
+
+def test_a_cut_is_the_inequality_of_its_docstring() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(size=(6, 6))
+    matrix = matrix + matrix.T
+    s, t = [0, 3], [1, 2, 5]
+    side = np.zeros((1, 6), dtype=np.int64)
+    side[0, s], side[0, t] = 1, -1
+    expected = sum(matrix[i, i] for i in s) + matrix[0, 3] + matrix[1, 2] + matrix[1, 5] + matrix[2, 5]
+    expected -= sum(matrix[i, j] for i in s for j in t)
+    assert cuts_of(side).slack(matrix)[0] == pytest.approx(expected)
+
+
+def test_the_search_finds_a_cut_beyond_triangles() -> None:
+    matrix = np.full((4, 4), 0.0)  # user 0 a third with each of three users who are never together
+    matrix[0, 1:] = matrix[1:, 0] = 0.4
+    np.fill_diagonal(matrix, 1.0)
+    found = separate(matrix, 1e-6, 10)
+    assert found.slack(matrix).min() == pytest.approx(1 - 3 * 0.4)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_cuts_found_are_violated_and_hold(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    own = rng.uniform(size=(5, 5))
+    own = own + own.T
+    np.fill_diagonal(own, 1.5)
+    found = separate(own, 1e-3, 50)
+    assert len(found)
+    assert (found.slack(own) < -1e-3).all()
+    for matrix in matrices(5, weighted=True):
+        assert found.slack(matrix).min() >= -1e-12
+
+
+def test_merged_cuts_and_multipliers_keep_their_meaning() -> None:
+    rng = np.random.default_rng(0)
+    sides = rng.integers(-1, 2, size=(20, 5))
+    multiplier = rng.normal(size=(5, 5))
+    warm = Warm(np.eye(5), multiplier + multiplier.T, 1.0, cuts_of(sides), np.ones(20), np.zeros((0, 5)))
+    merged = warm.merge(1, 3, np.ones(5))
+    assert isinstance(merged.cuts, Cuts)
+    for matrix in matrices(5, weighted=True):
+        if matrix[1, 3] > 0:  # together: rows 1 and 3 are equal
+            small = np.delete(np.delete(matrix, 3, axis=0), 3, axis=1)
+            np.testing.assert_allclose(merged.cuts.slack(small), warm.cuts.slack(matrix), atol=1e-12)
+            assert (merged.multiplier * small).sum() == pytest.approx((warm.multiplier * matrix).sum())
