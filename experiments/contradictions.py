@@ -30,11 +30,9 @@ def main(instances: int, seed: int, time_limit: float, jobs: int) -> None:
     ended: Counter[tuple[str, str, str]] = Counter()
     refuted = 0
     with Runner(Limits(time_s=time_limit), jobs) as runner:
-        tasks = ((s, task) for s in range(seed, seed + instances) for p in draw_problems(s) for task in tasks_of(p))
-        seeds, pairs = [], []
-        for s, task in tasks:
-            seeds.append(s)
-            pairs.append(task)
+        problems = [(s, p) for s in range(seed, seed + instances) for p in draw_problems(s)]
+        seeds = [s for s, problem in problems for _ in tasks_of(problem)]
+        pairs = [task for _, problem in problems for task in tasks_of(problem)]
         group: list[Run] = []
         for i, run in enumerate(runner.run_all(pairs)):
             if group and group[-1].problem is not run.problem:

@@ -1,4 +1,4 @@
-"""Random instances that reach into every corner of the model, and random decisions on them."""
+"""Seeded instances: the paper preset at other sizes, and random ones in every corner of the model, with random decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from hisopt.equations import cluster_work
 from hisopt.instance import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio, StepLimits, Weights
 from hisopt.problem import CRITERIA, Problem
 from hisopt.prompts import shipped, unit_rows
-from hisopt.scenario import path_gain
+from hisopt.scenario import PRESETS, path_gain
+
+
+def paper_preset(users: int, seed: int) -> Instance:
+    """Return a seeded instance of the paper preset with that many users, its SM budget scaled along."""
+    scenario = PRESETS["paper"].replace(users=users, edge_sms=(round(20.5 * users), round(33.5 * users)))
+    instance = scenario.sample(seed)
+    assert isinstance(instance, Instance)
+    return instance
 
 
 def draw_steps(rng: np.random.Generator) -> StepLimits:

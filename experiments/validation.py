@@ -10,8 +10,9 @@ import click
 import numpy as np
 import pandas as pd
 
-from hisopt import PRESETS, Decision, Limits, Problem, evaluate
+from hisopt import Decision, Limits, Problem, evaluate
 from hisopt.equations import given_work_costs, optimal_sms, rule_similarity
+from hisopt.experiments.random_instances import paper_preset
 from hisopt.experiments.records import Store
 from hisopt.instance import Instance, write_atomically
 from hisopt.solvers.branch_bound import BranchBound
@@ -28,14 +29,6 @@ from hisopt.solvers.two_stage import TwoStage
 _CENTROID_UP_TO = 20  # users up to which ``centroid`` is solved itself
 
 
-def sample(users: int, seed: int) -> Instance:
-    """Return a seeded instance of the paper preset with that many users, its SM budget scaled along."""
-    scenario = PRESETS["paper"].replace(users=users, edge_sms=(round(20.5 * users), round(33.5 * users)))
-    instance = scenario.sample(seed)
-    assert isinstance(instance, Instance)
-    return instance
-
-
 class Campaign:
     """One instance after the other, every run kept in the store."""
 
@@ -48,7 +41,7 @@ class Campaign:
 
     def row(self, users: int, seed: int) -> dict[str, Any]:
         """Return what one instance shows."""
-        instance = sample(users, seed)
+        instance = paper_preset(users, seed)
         row: dict[str, Any] = {"users": users, "seed": seed}
         labels = {}
         for criterion in ("mean", "centroid"):

@@ -7,12 +7,11 @@ import numpy as np
 from hisopt.arrays import FloatArray
 from hisopt.equations import (
     cluster_sizes,
+    device_only_utility,
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
-    public_similarity,
-    quality_table,
-    transmission,
+    given_quality,
 )
 from hisopt.errors import InputError
 from hisopt.instance import Instance
@@ -33,9 +32,7 @@ def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray
     limits, budget, count = instance.steps, float(instance.edge.sms), instance.max_clusters
     saved, step = device_step_cost(instance), edge_step_energy_cost(instance)
     cost = edge_work_cost(instance, cluster_sizes(instance.clusters, count))
-    quality = instance.weights.quality * quality_table(
-        instance.quality, public_similarity(instance, instance.clusters), limits.common_max
-    )
+    quality = given_quality(instance)
     common = np.arange(limits.common_max + 1)
     edge = np.arange(limits.edge_min, limits.edge_max + 1)
     served = common[:, None] + edge[None, :]
@@ -59,7 +56,4 @@ def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray
             priced = total - step * work - 2 * multiplier / budget * np.sqrt(cost[cluster] * work)
             best = max(best, float(priced.max()))
         maxima[cluster] = best
-    delay, energy = transmission(instance)
-    constant = -float(instance.weights.delay * delay.sum() + instance.weights.energy * energy.sum())
-    constant -= float(limits.total * saved.sum())
-    return constant + multiplier**2 / budget + float(maxima.sum()), maxima
+    return device_only_utility(instance) + multiplier**2 / budget + float(maxima.sum()), maxima

@@ -158,6 +158,13 @@ def similarity_from_sums(
     return dot(np.arange(len(labels)), medoid[labels])
 
 
+def given_quality(instance: Instance | IccInstance) -> FloatArray:
+    """w1 Q_n(x) of each user for x = 0 .. x_max on the given clusters, shape (N, x_max + 1)."""
+    assert instance.clusters is not None
+    similarity = public_similarity(instance, instance.clusters)
+    return np.asarray(instance.weights.quality * quality_table(instance.quality, similarity, instance.steps.common_max))
+
+
 @dataclass(frozen=True)
 class Breakdown:
     """Quality, delays (s) and energies (J) of a decision, per user (N,) or per cluster (M,).
@@ -197,6 +204,17 @@ def transmission(instance: Instance | IccInstance) -> tuple[FloatArray, FloatArr
     """Delay (s) and energy (J) of sending the latent to each user, (14), shapes (N,)."""
     delay = np.broadcast_to(instance.latent.payload_bits / downlink_rate(instance.radio), (instance.users,))
     return delay, np.asarray(instance.radio.power_w * delay)
+
+
+def transmission_cost(instance: Instance | IccInstance) -> float:
+    """w2 and w3 times all users' delays (s) and energies (J) of receiving their latents."""
+    delay, energy = transmission(instance)
+    return float(instance.weights.delay * delay.sum() + instance.weights.energy * energy.sum())
+
+
+def device_only_utility(instance: Instance) -> float:
+    """The utility's constant: what sending the latents and running every step on the devices costs, quality aside."""
+    return -transmission_cost(instance) - float(instance.steps.total * device_step_cost(instance).sum())
 
 
 def breakdown(instance: Instance, decision: Decision) -> Breakdown:

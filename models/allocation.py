@@ -20,8 +20,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(1, int(budget)))
     else:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
-    # costs in units of the optimum with real SMs; whole SMs cost at most what one each costs
-    unit = float(np.sqrt(cost).sum() ** 2 / budget) or 1.0
+    unit = _unit(problem)  # whole SMs cost at most what one each costs
     most = float(cost.sum()) / unit if problem.integer_sms else 1.0
     model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * most))
     model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) / unit)
@@ -31,11 +30,16 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     return model
 
 
+def _unit(problem: Problem) -> float:
+    """The optimum with real SMs, in units of which the model states costs."""
+    return float(np.sqrt(given_work_costs(problem.his)).sum() ** 2 / float(problem.his.edge.sms)) or 1.0
+
+
 def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
     """Set the variables to a decision."""
     assert decision.sms is not None
     cost = given_work_costs(problem.his)
-    unit = np.sqrt(cost).sum() ** 2 / float(problem.his.edge.sms)
+    unit = _unit(problem)
     for k in model.clusters:
         model.sms[k].set_value(float(decision.sms[k]))
         model.cost[k].set_value(cost[k] / unit / float(decision.sms[k]))

@@ -65,11 +65,3 @@ def dual_value(problem: Problem, price: float) -> float:
     return float(
         2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.his)).sum() - price * float(problem.his.edge.sms)
     )
-
-
-def value(problem: Problem, decision: Decision) -> float:
-    """Return sum A_m / v_m over the clusters with work; infinite where one has no SM."""
-    cost = given_work_costs(problem.his)
-    used = cost > 0
-    with np.errstate(divide="ignore"):
-        return float((cost[used] / np.asarray(decision.sms)[used]).sum())

@@ -49,10 +49,11 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     if problem.criterion == "sum":
         model.value = pyo.Objective(expr=sum(model.square[k] for k in model.clusters), sense=pyo.maximize)
         return model
-    model.worth = pyo.Var(model.clusters, bounds=(0, _largest(similarity)))
+    largest = ROOM * len(similarity)  # no cluster's value exceeds its number of users: the embeddings have unit length
+    model.worth = pyo.Var(model.clusters, bounds=(0, largest))
     if problem.criterion == "mean":
         model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] * m.size[k] <= m.square[k])
-        model.empty = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] <= _largest(similarity) * m.size[k])
+        model.empty = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] <= largest * m.size[k])
     else:
         model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] ** 2 <= m.square[k])
     model.value = pyo.Objective(expr=sum(model.worth[k] for k in model.clusters), sense=pyo.maximize)
@@ -90,8 +91,3 @@ def _square(model: pyo.ConcreteModel, similarity: FloatArray, k: int) -> object:
     return linear(
         coefficients, [model.assigned[n, k] for n in model.users] + [model.together[i, j, k] for i, j in pairs]
     )
-
-
-def _largest(similarity: FloatArray) -> float:
-    """No cluster's mean or centroid value exceeds its number of users (unit embeddings)."""
-    return ROOM * len(similarity)

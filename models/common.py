@@ -8,7 +8,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.equations import public_similarity, quality_at_bins, quality_table
+from hisopt.equations import quality_at_bins
 from hisopt.instance import IccInstance, Instance
 
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
@@ -35,14 +35,6 @@ def linear(coefficients: Any, variables: Any) -> Any:
 
     pairs = [(float(c), v) for c, v in zip(coefficients, variables, strict=True) if c]
     return LinearExpression(constant=0.0, linear_coefs=[c for c, _ in pairs], linear_vars=[v for _, v in pairs])
-
-
-def given_quality(instance: Instance | IccInstance) -> FloatArray:
-    """w1 Q_n(x) on the given clusters, shape (N, x_max + 1)."""
-    assert instance.clusters is not None
-    similarity = public_similarity(instance, instance.clusters)
-    table = quality_table(instance.quality, similarity, instance.steps.common_max)
-    return np.asarray(instance.weights.quality * table)
 
 
 def quality_knots(instance: Instance) -> tuple[FloatArray, FloatArray]:

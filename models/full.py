@@ -11,12 +11,12 @@ import pyomo.environ as pyo
 from hisopt.decision import Decision
 from hisopt.equations import (
     cluster_sizes,
+    device_only_utility,
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
     optimal_sms,
     rule_similarity,
-    transmission,
     work_costs,
 )
 from hisopt.instance import Instance
@@ -56,11 +56,8 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     _add_quality(model, instance)
     _add_server(model, problem)
     saved = device_step_cost(instance)
-    delay, energy = transmission(instance)
-    constant = -float(instance.weights.delay * delay.sum() + instance.weights.energy * energy.sum())
-    constant -= float(instance.steps.total * saved.sum())
     model.value = pyo.Objective(
-        expr=constant
+        expr=device_only_utility(instance)
         + linear([model.worths[k, x] for _, k, x in model.points], [model.weight[p] for p in model.points])
         + sum(saved[n] * (model.common[n] + model.edge[n]) for n in model.users)
         - edge_step_energy_cost(instance) * sum(model.work[m] for m in model.clusters)

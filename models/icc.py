@@ -6,8 +6,8 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, transmission
-from hisopt.models.common import add_steps, extract_steps, given_quality, insert_steps, linear
+from hisopt.equations import cluster_sizes, given_quality, transmission_cost
+from hisopt.models.common import add_steps, extract_steps, insert_steps, linear
 from hisopt.problem import Problem
 
 
@@ -30,8 +30,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     sizes = cluster_sizes(labels, instance.max_clusters)
     group = w.delay * sizes * instance.cycles_edge / instance.group_frequency_hz
     group = group + w.energy * kappa_edge * instance.group_frequency_hz**2
-    delay, energy = transmission(instance)
-    constant = -float(w.delay * delay.sum() + w.energy * energy.sum() + limits.total * device.sum())
+    constant = -transmission_cost(instance) - float(limits.total * device.sum())
     worth = given_quality(instance)
     keys = [(n, x) for n in model.users for x in model.common_values]
     model.value = pyo.Objective(

@@ -11,15 +11,16 @@ from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
 from hisopt.equations import (
     cluster_sizes,
+    device_only_utility,
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
+    given_quality,
     optimal_sms,
-    transmission,
     work_costs,
 )
 from hisopt.instance import Instance
-from hisopt.models.common import ROOM, add_steps, extract_steps, given_quality, insert_steps, linear, within_budget
+from hisopt.models.common import ROOM, add_steps, extract_steps, insert_steps, linear, within_budget
 from hisopt.problem import Problem
 
 
@@ -46,12 +47,9 @@ def separable_utility(model: pyo.ConcreteModel, instance: Instance) -> Any:
     """The utility without the costs c_m W_m / v_m: qualities, devices' costs, transmission and e W_m."""
     worth, saved = given_quality(instance), device_step_cost(instance)
     common = range(instance.steps.common_max + 1)
-    delay, energy = transmission(instance)
-    constant = -float(instance.weights.delay * delay.sum() + instance.weights.energy * energy.sum())
-    constant -= float(instance.steps.total * saved.sum())
     keys = [(n, x) for n in model.users for x in common]
     return (
-        constant
+        device_only_utility(instance)
         + linear([worth[n, x] + saved[n] * x for n, x in keys], [model.chosen[key] for key in keys])
         + linear([saved[n] for n in model.users], [model.edge[n] for n in model.users])
         - edge_step_energy_cost(instance) * sum(model.work[k] for k in model.clusters)

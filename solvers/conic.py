@@ -9,6 +9,7 @@ import numpy as np
 
 from hisopt.decision import Decision
 from hisopt.equations import given_work_costs
+from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.interface import Solver
@@ -38,7 +39,9 @@ class _Conic(Solver):
             return SolverResult(Termination.NUMERICAL_ERROR, message=f"{self.solver}: {status}")
         price = form.price(model, problem)
         decision, bound = form.extract(model, problem), form.dual_value(problem, price)
-        gap = relative_gap(form.value(problem, decision), bound)
+        objective = evaluate(problem, decision).objective
+        assert objective is not None
+        gap = relative_gap(objective, bound)
         return SolverResult(
             Termination.OPTIMAL if gap <= 1e-6 else Termination.NUMERICAL_ERROR,
             decision,

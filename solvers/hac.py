@@ -83,7 +83,7 @@ def cut(first: IntArray, second: IntArray, similarity: FloatArray, count: int) -
     from scipy.sparse.csgraph import connected_components
 
     users = len(similarity) + 1
-    # a parent is never nearer than its children but for rounding: running minima keep the order of a subtree
+    # a parent is never nearer than its children; of equal similarity (rounding) the merge found first, a child, goes first
     done = np.lexsort((np.arange(len(similarity)), -similarity))[: users - count]
     graph = coo_array((np.ones(len(done)), (first[done], second[done])), shape=(users, users))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, public_similarity, quality_table, transmission
+from hisopt.equations import cluster_sizes, given_quality, transmission_cost
 from hisopt.instance import IccInstance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -32,9 +32,8 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
 
     on_edge = step_cost(instance.cycles_edge, instance.energy_coefficient_edge, instance.edge_frequency_hz)
     on_device = step_cost(instance.cycles_device, instance.energy_coefficient_device, instance.device_frequency_hz)
-    quality = quality_table(instance.quality, public_similarity(instance, instance.clusters), limits.common_max)
     served = common[:, None] + edge[None, :]
-    value = w.quality * quality[:, :, None] - on_edge[:, None, None] * edge
+    value = given_quality(instance)[:, :, None] - on_edge[:, None, None] * edge
     value = value - on_device[:, None, None] * (limits.total - served)
     value[:, (served < limits.served_min) | (served > limits.served_max)] = -np.inf
     sizes = cluster_sizes(instance.clusters, instance.max_clusters)
@@ -42,8 +41,7 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
     delay = w.delay * sizes * instance.cycles_edge / frequency
     energy = w.energy * instance.energy_coefficient_edge * instance.cycles_edge * frequency**2
     group = np.asarray((delay + energy)[:, None] * common, dtype=np.float64)
-    sent_delay, sent_energy = transmission(instance)
-    return value, group, -float(w.delay * sent_delay.sum() + w.energy * sent_energy.sum())
+    return value, group, -transmission_cost(instance)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from hisopt.decision import Decision
+from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac_refined import refine
@@ -58,9 +57,6 @@ class PengWeiSdp(Solver):
         labels = refine(instance.embeddings, decision.clusters, instance.max_clusters, problem.criterion)
         if problem.criterion == "centroid":
             bound = math.sqrt(instance.users * max(bound, 0.0))
-        sizes = np.unique(labels, return_counts=True)[1]
-        least, most = instance.cluster_size_min, instance.cluster_size_max or instance.users
-        allowed = sizes.min() >= least and sizes.max() <= most
-        return SolverResult(
-            Termination.COMPLETED, Decision(clusters=labels) if allowed else None, bound, f"SCS: {model.program.status}"
-        )
+        decision = Decision(clusters=labels)
+        allowed = evaluate(problem, decision).feasible
+        return SolverResult(Termination.COMPLETED, decision if allowed else None, bound, f"SCS: {model.program.status}")

@@ -16,13 +16,13 @@ import numpy as np
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import (
     cluster_sizes,
+    device_only_utility,
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
     public_similarity,
     quality_at_bins,
     similarity_bins,
-    transmission,
 )
 from hisopt.instance import Instance, StepLimits
 from hisopt.solvers import bound_steps
@@ -111,14 +111,6 @@ def for_instance(instance: Instance, *, common_phase: bool = True) -> StepTables
     similarity = public_similarity(instance, instance.clusters)
     members = Members(instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance))
     return build(members)
-
-
-def device_only_utility(instance: Instance) -> float:
-    """The utility's constant: what sending the latents and running every step on the devices costs, quality aside."""
-    delay, energy = transmission(instance)
-    w = instance.weights
-    sent = w.delay * delay.sum() + w.energy * energy.sum()
-    return -float(sent + instance.steps.total * device_step_cost(instance).sum())
 
 
 def build(members: Members) -> StepTables:
