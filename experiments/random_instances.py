@@ -18,8 +18,7 @@ from hisopt.scenario import PRESETS, path_gain
 
 def paper_preset(users: int, seed: int) -> Instance:
     """Return a seeded instance of the paper preset with that many users, its SM budget scaled along."""
-    scenario = PRESETS["paper"].replace(users=users, edge_sms=(round(20.5 * users), round(33.5 * users)))
-    instance = scenario.sample(seed)
+    instance = PRESETS["paper"].with_users(users).sample(seed)
     assert isinstance(instance, Instance)
     return instance
 

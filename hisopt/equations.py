@@ -217,6 +217,23 @@ def device_only_utility(instance: Instance) -> float:
     return -transmission_cost(instance) - float(instance.steps.total * device_step_cost(instance).sum())
 
 
+def icc_step_costs(instance: IccInstance) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """What one step costs in the ICC model, in utility.
+
+    Returns a personalised step on the server and a step on the device, shapes (N,); and of a common step of a group the
+    delay for each user who waits and the energy, scalars.
+    """
+    w = instance.weights
+
+    def costs(cycles: float, kappa: float, frequency: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return np.asarray(w.delay * cycles / frequency), np.asarray(w.energy * kappa * cycles * frequency**2)
+
+    edge = sum(costs(instance.cycles_edge, instance.energy_coefficient_edge, instance.edge_frequency_hz))
+    device = sum(costs(instance.cycles_device, instance.energy_coefficient_device, instance.device_frequency_hz))
+    group = costs(instance.cycles_edge, instance.energy_coefficient_edge, np.asarray(instance.group_frequency_hz))
+    return np.broadcast_to(edge, (instance.users,)), np.broadcast_to(device, (instance.users,)), *group
+
+
 def breakdown(instance: Instance, decision: Decision) -> Breakdown:
     """Equations (7)-(18) at a complete decision; clusters without work cost nothing, whatever their SMs.
 

@@ -418,11 +418,16 @@ def first_error(error: ValidationError) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write text to a temporary file beside ``path`` and rename it; raise `InputError` where that cannot be."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write bytes like `write_atomically`."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(name, 0o666 & ~umask)

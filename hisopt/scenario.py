@@ -56,6 +56,11 @@ class Scenario:
         """Return a copy with the given fields changed."""
         return replace(self, **changes)
 
+    def with_users(self, users: int) -> Scenario:
+        """Return the scenario with that many users and its SM budget scaled along."""
+        low, high = (round(sms * users / self.users) for sms in self.edge_sms)
+        return self.replace(users=users, edge_sms=(low, high))
+
     def sample(self, seed: int = 0, corpus: Corpus | None = None) -> Instance | IccInstance:
         """Draw an instance; the same seed and corpus give the same instance. Raises `InputError`."""
         for name in ("users", "max_clusters"):

@@ -58,6 +58,9 @@ _PRESETS = ("small", "paper", "icc", "large")
     metavar="NAME",
     help="A solver of --list, or path/to/file.py:MySolver; repeatable. [default: all that apply]",
 )
+@click.option(
+    "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
+)
 @click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
@@ -134,7 +137,7 @@ def _solve(options: dict[str, Any]) -> int:
         problems, notes = _problems(instance, options)
     except InputError as error:
         raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
-    tasks = [] if options["export"] else _tasks(problems, options["solvers"])
+    tasks = [] if options["export"] else _tasks(problems, options["solvers"], options["policy"])
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
     if options["save_instance"]:
@@ -258,11 +261,17 @@ def _filled(instance: Instance | IccInstance, kinds: Any) -> tuple[Instance | Ic
     return instance, notes
 
 
-def _tasks(problems: list[Problem], names: tuple[str, ...]) -> list[tuple[Problem, type[Solver]]]:
+def _tasks(problems: list[Problem], names: tuple[str, ...], policy: str | None) -> list[tuple[Problem, type[Solver]]]:
     from hisopt.errors import InputError
+    from hisopt.solvers.learned import trained
     from hisopt.solvers.table import select
 
     tasks = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
+    if policy is not None:
+        own = trained(policy)
+        if all(solver.name != own.name for _, solver in tasks):
+            raise InputError(f"--policy: {policy} is a policy of {own.name}, which is not among the solvers asked for")
+        tasks = [(p, own if solver.name == own.name else solver) for p, solver in tasks]
     used = {solver.name for _, solver in tasks} | {getattr(solver, "_source", "") for _, solver in tasks}
     for name in names:
         if name not in used:

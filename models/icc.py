@@ -6,7 +6,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, given_quality, transmission_cost
+from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
 from hisopt.models.common import add_steps, extract_steps, insert_steps, linear
 from hisopt.problem import Problem
 
@@ -15,21 +15,15 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     """State the ICC utility over x_n, y_n and each group's X_m >= x_n; all costs are linear."""
     instance = problem.icc
     assert instance.clusters is not None
-    labels, w, limits = instance.clusters, instance.weights, instance.steps
+    labels, limits = instance.clusters, instance.steps
     model = pyo.ConcreteModel(name="icc")
     add_steps(model, instance)
     model.groups = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.groups, bounds=(0, limits.common_max))
     model.longest = pyo.Constraint(model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n])
-    kappa_edge = instance.energy_coefficient_edge * instance.cycles_edge
-    edge = w.delay * instance.cycles_edge / instance.edge_frequency_hz
-    edge = np.broadcast_to(edge + w.energy * kappa_edge * instance.edge_frequency_hz**2, (instance.users,))
-    device = w.delay * instance.cycles_device / instance.device_frequency_hz
-    kappa_device = instance.energy_coefficient_device * instance.cycles_device
-    device = np.broadcast_to(device + w.energy * kappa_device * instance.device_frequency_hz**2, (instance.users,))
+    edge, device, wait, energy = icc_step_costs(instance)
     sizes = cluster_sizes(labels, instance.max_clusters)
-    group = w.delay * sizes * instance.cycles_edge / instance.group_frequency_hz
-    group = group + w.energy * kappa_edge * instance.group_frequency_hz**2
+    group = wait * sizes + energy
     constant = -transmission_cost(instance) - float(limits.total * device.sum())
     worth = given_quality(instance)
     keys = [(n, x) for n in model.users for x in model.common_values]

@@ -8,7 +8,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, given_quality, transmission_cost
+from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
 from hisopt.instance import IccInstance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -22,25 +22,16 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
     The utility is the sum of the users' values, minus the groups' costs of X_m (shape (M, X)), plus the constant.
     """
     assert instance.clusters is not None
-    w, limits = instance.weights, instance.steps
+    limits = instance.steps
     common = np.arange(limits.common_max + 1)
     edge = np.arange(limits.edge_min, limits.edge_max + 1)
-
-    def step_cost(cycles: float, kappa: float, frequency: FloatArray) -> FloatArray:
-        cost = w.delay * cycles / frequency + w.energy * kappa * cycles * frequency**2
-        return np.broadcast_to(cost, (instance.users,))
-
-    on_edge = step_cost(instance.cycles_edge, instance.energy_coefficient_edge, instance.edge_frequency_hz)
-    on_device = step_cost(instance.cycles_device, instance.energy_coefficient_device, instance.device_frequency_hz)
+    on_edge, on_device, delay, energy = icc_step_costs(instance)
     served = common[:, None] + edge[None, :]
     value = given_quality(instance)[:, :, None] - on_edge[:, None, None] * edge
     value = value - on_device[:, None, None] * (limits.total - served)
     value[:, (served < limits.served_min) | (served > limits.served_max)] = -np.inf
     sizes = cluster_sizes(instance.clusters, instance.max_clusters)
-    frequency = instance.group_frequency_hz
-    delay = w.delay * sizes * instance.cycles_edge / frequency
-    energy = w.energy * instance.energy_coefficient_edge * instance.cycles_edge * frequency**2
-    group = np.asarray((delay + energy)[:, None] * common, dtype=np.float64)
+    group = np.asarray((delay * sizes + energy)[:, None] * common, dtype=np.float64)
     return value, group, -transmission_cost(instance)
 
 

@@ -39,6 +39,9 @@ class Solver:
         missing = [module for module in cls.requires if find_spec(module) is None]
         return f"needs {', '.join(missing)}" if missing else None
 
+    def prepare(self) -> None:
+        """Import what a solve needs and the table does not; outside the time that is reported."""
+
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """Solve a problem within limits; the runner enforces them from outside, too."""
         raise NotImplementedError

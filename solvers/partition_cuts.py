@@ -13,6 +13,7 @@ triangle inequalities of Peng and Wei (2007), |S| = |T| = 1 the pair inequalitie
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.solvers.spectral_relaxation import Cuts
@@ -86,7 +87,9 @@ def _two_partition(own: FloatArray, tolerance: float, most: int) -> Cuts:
     return cuts_of(sides[order][np.sort(once)[:most]].astype(np.int64))
 
 
-def _grow(own: FloatArray, diagonal: FloatArray, first: IntArray, second: IntArray) -> tuple[FloatArray, FloatArray]:
+def _grow(
+    own: FloatArray, diagonal: FloatArray, first: IntArray, second: IntArray
+) -> tuple[NDArray[np.int8], FloatArray]:
     """Return the sides (k, n) that the pairs grow to, and by how much their cuts are violated."""
     rows = np.arange(len(first))
     side = np.zeros((len(first), len(own)), dtype=np.int8)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hisopt.errors import InputError
 from hisopt.solvers.interface import Solver
+from hisopt.solvers.learned import SUFFIX, trained
 
 TABLE: dict[str, tuple[str, ...]] = {
     "clustering": (
@@ -48,6 +49,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "joint_heuristics:LocalSearch",
         "joint_heuristics:RandomSteps",
         "joint_heuristics:NoSharing",
+        "best_response:BestResponse",
+        "learned:Ippo",
     ),
     "full": (
         "subsets:Subsets",
@@ -57,6 +60,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "steps": (
         "icc:Enumeration",
         "icc:StepsMilp",
+        "learned:Hid",
     ),
 }
 
@@ -91,6 +95,8 @@ def check_names(names: Iterable[str]) -> None:
 def load_file(target: str) -> type[Solver]:
     """Load a solver class from ``path/to/file.py:ClassName``; raise `InputError` if that is not one."""
     file, _, name = target.rpartition(":")
+    if file.endswith(SUFFIX):
+        return trained(file)
     path = Path(file).resolve()
     if not path.is_file():
         raise InputError(f"solver {target!r}: no such file {file!r}")

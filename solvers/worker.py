@@ -69,6 +69,7 @@ def _solve(request: bytes) -> None:
         from threadpoolctl import threadpool_limits
 
         solver = _load(place)()
+        solver.prepare()
         with threadpool_limits(limits.threads):
             start = time.perf_counter()
             result = solver.solve(problem, limits)
@@ -95,7 +96,7 @@ def _crash(reason: str) -> SolverResult:
 
 def _load(place: str) -> Any:
     module, _, name = place.rpartition(":")
-    if module.endswith(".py"):
+    if module.endswith((".py", ".safetensors")):
         from hisopt.solvers.table import load_file
 
         return load_file(place)

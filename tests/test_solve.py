@@ -73,7 +73,7 @@ def test_a_saved_instance_gives_the_same_results(tmp_path: Path) -> None:
 def test_the_icc_model_is_solved() -> None:
     done = solve("--preset", "icc", "--problem", "steps", "--format", "json")
     runs = json.loads(done.stdout)["runs"]
-    assert {run["solver"] for run in runs} == {"enumeration", "milp-highs"}
+    assert {run["solver"] for run in runs} == {"enumeration", "milp-highs", "hid"}
     assert runs[0]["objective"] == pytest.approx(runs[1]["objective"], rel=1e-9)
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hisopt import IccInstance, Instance, Limits, Problem, Termination, evaluate
+from hisopt import PRESETS, IccInstance, Instance, Limits, Problem, Termination, evaluate
 from hisopt.experiments.random_instances import draw_problems
+from hisopt.instance import StepLimits
 from hisopt.problem import KINDS
 from hisopt.result import Guarantee, SolutionStatus
+from hisopt.solvers.environment import clustered
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import Outcome, Run, beats, check
 from hisopt.solvers.table import TABLE, registered
@@ -33,6 +35,9 @@ def catalogue() -> list[tuple[str, Problem]]:
             changes |= {"given_common": [0] * instance.users, "given_edge": [0] * instance.users}
         idle = Problem(problem.kind, instance.replace(**changes), problem.criterion, problem.integer_sms)
         problems.append((f"{label} idle", idle))
+    for preset, kind in (("small", "joint"), ("icc", "steps")):  # the step limits that the shipped policies know
+        instance = clustered(PRESETS[preset].replace(users=5, max_clusters=2).sample(0))
+        problems.append((f"{kind} default", Problem(kind, instance)))  # type: ignore[arg-type]
     return problems
 
 
@@ -84,7 +89,12 @@ CASES = [
 @pytest.mark.parametrize(("solver", "name"), CASES)
 def test_solver(solver: type[Solver], name: str) -> None:
     problem, run = dict(catalogue())[name], solve(solver, name)
-    assert run.termination in set(Termination) - {Termination.CRASHED, Termination.UNAVAILABLE}
+    assert run.termination is not Termination.CRASHED
+    if run.termination is Termination.UNAVAILABLE:
+        assert solver.guarantee is Guarantee.LEARNED
+        assert problem.instance.steps != StepLimits()
+        assert run.message == "the policy was trained with other step limits"
+        return
     assert run.refuted == ()
     best = optimum(name)
     if best is None:

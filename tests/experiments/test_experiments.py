@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from hisopt import Instance, Limits, Problem
-from hisopt.experiments import contradictions, records
+from hisopt.experiments import contradictions, policies, records
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_heuristics import Greedy
 from hisopt.solvers.runner import Runner
@@ -43,3 +43,18 @@ def test_records_are_kept_and_not_solved_again(
     assert len(solved) == 1
     assert [r["objective"] for r in again] == [r["objective"] for r in first]
     assert all(json.loads(file.read_text())["instance"] == small.content_hash for file in files)
+
+
+def test_policies_report_and_resume(tmp_path: Path) -> None:
+    arguments = ["--preset", "small", "--seeds", "1", "--updates", "4", "--batch", "8", "--held-out", "4", "--starts", "1",
+                 "--records", str(tmp_path)]  # fmt: skip
+    first = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
+    assert first.exit_code == 0
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| marginal reward | 1 |" in summary
+    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+    trained = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    assert len(trained) == len(policies.VARIANTS)
+    again = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
+    assert again.exit_code == 0
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == trained

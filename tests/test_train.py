@@ -1,0 +1,85 @@
+"""The command line that trains, from a user's stand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+QUICK = (
+    "--preset",
+    "small",
+    "--hidden",
+    "8",
+    "--batch",
+    "4",
+    "--updates",
+    "4",
+    "--every",
+    "2",
+    "--held-out",
+    "3",
+    "--threads",
+    "1",
+)
+
+
+def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hisopt.train", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_a_policy_is_trained_and_solves(tmp_path: Path) -> None:
+    done = train(*QUICK, "--tuned", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "gap to the optimum" in done.stderr
+    curve = json.loads((tmp_path / "policy.json").read_text())
+    assert [row["update"] for row in curve] == [2, 4]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["policy.json", "policy.safetensors"]
+    command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--sms", "real", "--solver", "exact",
+               "--solver", "ippo", "--policy", "policy.safetensors", "--format", "json"]  # fmt: skip
+    solved = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    runs = {run["solver"]: run for run in json.loads(solved.stdout)["runs"]}
+    assert runs["ippo"]["solution_status"] == "feasible"
+    assert runs["ippo"]["message"] == "trained on small, N = 10, reward marginal"
+    assert runs["ippo"]["objective"] <= runs["exact"]["objective"] * (1 + 1e-9)
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    stopped = train(*QUICK, "--time-limit", "0", cwd=tmp_path)
+    assert stopped.returncode == 0
+    assert "out of time" in stopped.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["policy.safetensors.checkpoint"]
+    finished = train(*QUICK, cwd=tmp_path)
+    assert "taking up policy.safetensors.checkpoint after 1 updates" in finished.stderr
+    assert (tmp_path / "policy.safetensors").exists()
+
+
+def test_the_icc_model_is_trained(tmp_path: Path) -> None:
+    arguments = ("--algorithm", "hid", "--users", "6", *QUICK[2:])
+    assert train(*arguments, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--reward", "other"), "reward: is 'other'"),
+        (("--hidden", "a"), "not a list of whole numbers"),
+        (("--weights", "1,2"), "not three numbers"),
+        (("--preset", "icc"), "algorithm: 'ippo' does not fit"),
+        (("--device", "tpu"), "--device"),
+        (("--output", "no/where/p.safetensors"), "--output"),
+        (("--updates", "0"), "updates: is 0"),
+        (("--held-out", "0"), "--held-out"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = train(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
