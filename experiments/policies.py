@@ -28,7 +28,9 @@ from hisopt.solvers.policy_gap import VALIDATION, PolicyGap, held_out
 from hisopt.solvers.step_game import StepGame
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "marginal reward": {},
+    "coalition reward": {},
+    "no common exploration": {"together": 0.0},
+    "marginal reward": {"reward": "marginal"},
     "team reward": {"reward": "team"},
     "individual reward (33)": {"reward": "individual"},
     "observation (31)": {"observation": "published"},
@@ -235,7 +237,7 @@ def draw_figures(report: dict[str, Any], folder: Path) -> None:
 @click.option("--preset", default="paper", show_default=True)
 @click.option("--users", type=int, help="Users, instead of the preset's.")
 @click.option("--seeds", default=5, show_default=True, help="Runs of each variant.")
-@click.option("--updates", default=400, show_default=True, help="Of each run.")
+@click.option("--updates", default=TUNED["updates"], show_default=True, help="Of each run.")
 @click.option("--batch", default=TUNED["batch"], show_default=True, help="Decision points an update.")
 @click.option("--held-out", "judges", default=100, show_default=True, help="Instances that judge.")
 @click.option("--starts", default=10, show_default=True, help="Random starts of best replies on each of 20 instances.")
@@ -264,7 +266,7 @@ def main(
             spread.setdefault(name, []).extend(found.tolist())
             print(f"{name}, seed {seed}: {100 * found.mean():.2f} %, worst {100 * found.max():.2f} %", file=sys.stderr)
     few = instances[:20]
-    best = records / "marginal-reward-0.safetensors"
+    best, marginal = (records / f"{name}-reward-0.safetensors" for name in ("coalition", "marginal"))
     selfish = ippo.load(records / "individual-reward-33-0.safetensors")
     report = {
         "about": f"Preset {preset}, N = {usual.scenario.users}, M = {usual.scenario.max_clusters}; {updates} updates of {batch} "
@@ -275,9 +277,9 @@ def main(
         "regret": {
             "individual reward, policy trained on it": float(regrets(selfish, few, "individual").mean()),
             "individual reward, policy trained on the marginal one": float(
-                regrets(ippo.load(best), few, "individual").mean()
+                regrets(ippo.load(marginal), few, "individual").mean()
             ),
-            "marginal reward, policy trained on it": float(regrets(ippo.load(best), few, "marginal").mean()),
+            "marginal reward, policy trained on it": float(regrets(ippo.load(marginal), few, "marginal").mean()),
         },
         "elsewhere": elsewhere(ippo.load(best), usual.scenario, judges),
         "times": times(best, instances),

@@ -47,7 +47,9 @@ def _weights(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
 @click.option("--clusters", type=int, metavar="M", help="Largest number of clusters, instead of the preset's.")
 @click.option("--weights", callback=_weights, metavar="W1,W2,W3", help="Weights of quality, delay and energy.")
 @click.option(
-    "--reward", metavar="NAME", help="individual (33), team (20) or marginal. [default: individual; team for hid]"
+    "--reward",
+    metavar="NAME",
+    help="individual (33), team (20), marginal or coalition. [default: individual; team for hid]",
 )
 @click.option("--observation", metavar="NAME", help="published (31) or cluster. [default: published]")
 @click.option(
@@ -65,7 +67,7 @@ def _weights(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
     default=None,
     help="Whether the instances drawn at the start stay. [default: fresh]",
 )
-@click.option("--updates", type=int, metavar="U", help="Updates in all. [default: 1000]")
+@click.option("--updates", type=int, metavar="U", help="Updates in all. [default: 1000; tuned 600]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of networks, actions and instances.")
 @click.option(
     "--time-limit", type=float, metavar="S", help="Stop after so many seconds, with a checkpoint to go on from."

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from hisopt.arrays import FloatArray, IntArray
+from hisopt.arrays import IntArray
 from hisopt.instance import IccInstance, Instance
 from hisopt.scenario import Scenario
 from hisopt.solvers.hac import average_linkage
@@ -70,7 +71,7 @@ class StepsEnv(ParallelEnv):  # type: ignore[misc]
             ]
         )
         features = len(OBSERVATIONS[observation])
-        self.observation_spaces = {a: Box(-np.inf, np.inf, (features,), np.float64) for a in self.possible_agents}
+        self.observation_spaces = {a: Box(-np.inf, np.inf, (features,), np.float32) for a in self.possible_agents}
         self.action_spaces = {a: Discrete(len(self.actions)) for a in self.possible_agents}
         self._rng = np.random.default_rng()
 
@@ -84,7 +85,7 @@ class StepsEnv(ParallelEnv):  # type: ignore[misc]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, FloatArray], dict[str, dict[str, Any]]]:
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, dict[str, Any]]]:
         """Start an episode."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
@@ -96,13 +97,15 @@ class StepsEnv(ParallelEnv):  # type: ignore[misc]
         self.instance = self.cluster(self.scenario.sample(int(self._rng.integers(2**31))))
         self.game = StepGame.of([self.instance])
 
-    def _observe(self) -> dict[str, FloatArray]:
-        seen = self.game.observation(self.observation)[0].numpy()
+    def _observe(self) -> dict[str, NDArray[np.float32]]:
+        seen = self.game.observation(self.observation)[0].numpy().astype(np.float32)
         return dict(zip(self.agents, seen, strict=True))
 
     def step(
         self, actions: dict[str, int]
-    ) -> tuple[dict[str, FloatArray], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+    ) -> tuple[
+        dict[str, NDArray[np.float32]], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
+    ]:
         """Reward everyone's action and draw the next decision point; infos hold the utility of the last."""
         taken = torch.from_numpy(self.actions[[actions[agent] for agent in self.agents]])
         common, edge = taken[None, :, 0], taken[None, :, 1]

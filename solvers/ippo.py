@@ -31,8 +31,8 @@ FORMAT = 1
 
 # what ended nearest the optimum at the paper preset (see hisopt.experiments.policies)
 TUNED: dict[str, Any] = {
-    "reward": "marginal", "observation": "cluster", "shared": True, "hidden": (128, 128), "learning_rate": 0.002,
-    "batch": 256, "epochs": 2, "fresh": 8, "anneal": True, "updates": 1000,
+    "reward": "coalition", "observation": "cluster", "shared": True, "hidden": (128, 128), "learning_rate": 0.002,
+    "batch": 512, "epochs": 2, "fresh": 16, "anneal": True, "together": 0.5, "updates": 600,
 }  # fmt: skip
 
 
@@ -43,8 +43,9 @@ class Settings:
     Open in the paper and chosen here: ``epochs`` passes over each batch in ``minibatches`` parts; gradients cut to norm
     0.5; tanh layers, orthogonal start. ``batch`` decision points make an update, ``horizon`` of them in a row from each
     of ``batch / horizon`` environments (GAE runs along the row). ``anneal`` lowers learning rate and entropy bonus to
-    zero over the run. ``instances`` are kept to draw decision points from, ``fresh`` of them replaced before each update;
-    ``fixed_clusters`` keeps them all as they are.
+    zero over the run. In a share ``together`` of the decision points the users of a cluster explore with common random
+    numbers, so that whole clusters are seen to change their mind. ``instances`` are kept to draw decision points from,
+    ``fresh`` of them replaced before each update; ``fixed_clusters`` keeps them all as they are.
     """
 
     algorithm: str = "ippo"
@@ -70,6 +71,7 @@ class Settings:
     normalise_advantages: bool = True
     normalise_rewards: bool = True
     anneal: bool = False
+    together: float = 0.0
     updates: int = 1000
     instances: int = 512
     fresh: int = 2
@@ -187,12 +189,17 @@ class Policy(nn.Module):
         return edge.masked_fill(~self.allowed.to(edge.device)[common], -torch.inf).log_softmax(dim=2)
 
     @torch.no_grad()
-    def act(self, observation: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return x, y (B, N) and their log-probability: sampled, or the most likely ones without a generator."""
+    def act(
+        self, observation: Tensor, generator: torch.Generator | None = None, groups: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x, y (B, N) and their log-probability: sampled, or the most likely ones without a generator.
+
+        Users of the same group (B, N) draw with the same random numbers, each from its own distribution.
+        """
         common_logits, edge = self._logits(observation)
-        common = _pick(common_logits, generator)
+        common = _pick(common_logits, generator, groups)
         edge_logits = self._edge_logits(edge, common)
-        index = _pick(edge_logits, generator)
+        index = _pick(edge_logits, generator, groups)
         log_probability = _at(common_logits, common) + _at(edge_logits, index)
         return common, index + self.limits.edge_min, log_probability
 
@@ -208,10 +215,12 @@ class Policy(nn.Module):
         return self.critic(observation).squeeze(2)  # type: ignore[no-any-return]
 
 
-def _pick(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+def _pick(logits: Tensor, generator: torch.Generator | None, groups: Tensor | None) -> Tensor:
     if generator is None:
         return logits.argmax(dim=2)
     noise = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
+    if groups is not None:
+        noise = noise.gather(1, groups.unsqueeze(2).expand_as(logits))
     return (logits - (-noise.log()).log()).argmax(dim=2)  # Gumbel
 
 
@@ -320,7 +329,10 @@ class Trainer:
         settings = self.settings
         game = self.contexts.draw(settings.batch, self.generator).to(self.device)
         observation = self.policy.scaled(game)
-        common, edge, log_probability = self.policy.act(observation, self.sampler)
+        groups = torch.arange(game.users, device=self.device).expand_as(game.clusters)
+        together = torch.rand(len(game), 1, generator=self.sampler, device=self.device) < settings.together
+        groups = torch.where(together, game.clusters, groups)
+        common, edge, log_probability = self.policy.act(observation, self.sampler, groups)
         raw = game.reward(settings.reward, common, edge)
         self.rewards.update(raw)
         reward = self.rewards.scale(raw) if settings.normalise_rewards else raw

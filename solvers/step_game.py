@@ -25,7 +25,7 @@ from hisopt.equations import (
 )
 from hisopt.instance import IccInstance, Instance, StepLimits
 
-REWARDS = ("individual", "team", "marginal")
+REWARDS = ("individual", "team", "marginal", "coalition")
 OBSERVATIONS = {
     "published": ("similarity", "device", "budget"),
     "cluster": (
@@ -155,9 +155,10 @@ class StepGame:
         return total - (self._cost() * work).sum(dim=1)
 
     def reward(self, kind: str, common: Tensor, edge: Tensor) -> Tensor:
-        """Each user's reward, shape (B, N): ``individual`` (33), ``team`` (20), or ``marginal``.
+        """Each user's reward, shape (B, N): ``individual`` (33), ``team`` (20), ``marginal`` or ``coalition``.
 
-        Marginal is U minus U with the user's server steps absent, a potential game with potential U.
+        Marginal is U minus U with the user's server steps absent, coalition U minus U with those of its whole cluster
+        absent. With both, as with U itself, what a user gains by moving alone is what U gains: potential games.
         """
         common, edge = common.to(self.quality.dtype), edge.to(self.quality.dtype)
         if kind == "team":
@@ -166,6 +167,8 @@ class StepGame:
             return self._individual(common, edge)
         if kind == "marginal":
             return self._marginal(common, edge)
+        if kind == "coalition":
+            return self._coalition(common, edge)
         raise ValueError(f"reward: {kind!r} is none of {', '.join(REWARDS)}")
 
     def _individual(self, common: Tensor, edge: Tensor) -> Tensor:
@@ -201,6 +204,18 @@ class StepGame:
         total = load.sum(dim=1, keepdim=True)
         total_without = total - self._of_users(load) + (self._of_users(cost) * without).sqrt()
         return own - (total**2 - total_without**2) / self.budget[:, None]
+
+    def _coalition(self, common: Tensor, edge: Tensor) -> Tensor:
+        work = self._work(self._max(common).clamp(min=0), self._sum(edge))
+        own = self._own(common, edge) - self._own(torch.zeros_like(common), torch.zeros_like(edge))
+        value = self._sum(own) - self.step * work
+        if self.shared_sms:
+            load = (self._cost() * work).sqrt()
+            total = load.sum(dim=1, keepdim=True)
+            value = value - (total**2 - (total - load) ** 2) / self.budget[:, None]
+        else:
+            value = value - self._cost() * work
+        return self._of_users(value)
 
     def observation(self, kind: str) -> Tensor:
         """What each user sees, shape (B, N, features).

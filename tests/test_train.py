@@ -45,7 +45,7 @@ def test_a_policy_is_trained_and_solves(tmp_path: Path) -> None:
     solved = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     runs = {run["solver"]: run for run in json.loads(solved.stdout)["runs"]}
     assert runs["ippo"]["solution_status"] == "feasible"
-    assert runs["ippo"]["message"] == "trained on small, N = 10, reward marginal"
+    assert runs["ippo"]["message"] == "trained on small, N = 10, reward coalition"
     assert runs["ippo"]["objective"] <= runs["exact"]["objective"] * (1 + 1e-9)
 
 

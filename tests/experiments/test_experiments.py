@@ -51,7 +51,7 @@ def test_policies_report_and_resume(tmp_path: Path) -> None:
     first = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
     assert first.exit_code == 0
     summary = (tmp_path / "summary.md").read_text()
-    assert "| marginal reward | 1 |" in summary
+    assert "| coalition reward | 1 |" in summary
     assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
     trained = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
     assert len(trained) == len(policies.VARIANTS)

@@ -77,6 +77,23 @@ def test_policies_take_allowed_steps_with_the_probability_they_say(limits: StepL
     assert total == pytest.approx(1.0, abs=1e-5)
 
 
+def test_groups_draw_together_each_from_its_own_distribution() -> None:
+    instance = clustered(PRESETS["small"].sample(0))
+    game = StepGame.of([instance] * 2000, torch.float32)
+    policy = Policy(QUICK, instance.steps, 10)
+    observation = policy.scaled(game)
+    observation = observation[:, :1].expand_as(observation)  # all users alike
+    groups = game.clusters
+    common, edge, _ = policy.act(observation, torch.Generator().manual_seed(0), groups)
+    same = groups[0] == groups[0, 0]
+    assert (common[:, same] == common[:, :1]).all()
+    assert (edge[:, same] == edge[:, :1]).all()
+    assert (common[:, ~same] != common[:, :1]).any()
+    alone, _, _ = policy.act(observation, torch.Generator().manual_seed(1))
+    share = torch.bincount(common[:, 0], minlength=17) / 2000  # the same marginal distribution
+    torch.testing.assert_close(share, torch.bincount(alone[:, 0], minlength=17) / 2000, rtol=0, atol=0.04)
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_training_raises_the_utility(shared: bool) -> None:
     settings = replace(QUICK, shared=shared, updates=15, batch=64, learning_rate=0.01)

@@ -71,6 +71,11 @@ def test_rewards(kind: str) -> None:
             without_common[user] = without_edge[user] = 0
             lost = total - value(problem, without_common, without_edge)
             assert reward["marginal"][user] == pytest.approx(lost, rel=1e-7, abs=1e-7)
+            labels = problem.instance.clusters
+            assert labels is not None
+            together = labels == labels[user]
+            lost = total - value(problem, np.where(together, 0, common), np.where(together, 0, edge))
+            assert reward["coalition"][user] == pytest.approx(lost, rel=1e-7, abs=1e-7)
 
 
 def test_batches_are_their_instances() -> None:
