@@ -61,6 +61,7 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.option(
     "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
 )
+@click.option("--profile", metavar="FILE", help="FLOPs of a step measured by hisopt.profile, in place of Table II's.")
 @click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
@@ -132,7 +133,7 @@ def _solve(options: dict[str, Any]) -> int:
         if options[name] and Path(options[name]).is_dir():
             raise InputError(f"{options[name]}: is a folder")
     check_names(options["solvers"])
-    instance = _instance(options)
+    instance = _profiled(_instance(options), options["profile"])
     try:
         problems, notes = _problems(instance, options)
     except InputError as error:
@@ -202,6 +203,18 @@ def _instance(options: dict[str, Any]) -> Instance | IccInstance:
     elif scenario.max_clusters > scenario.users > 0:
         scenario = scenario.replace(max_clusters=scenario.users)
     return scenario.sample(options["seed"], corpus)
+
+
+def _profiled(instance: Instance | IccInstance, profile: str | None) -> Instance | IccInstance:
+    from hisopt.errors import InputError
+    from hisopt.instance import Instance
+    from hisopt.profile import load_parameters
+
+    if profile is None:
+        return instance
+    if not isinstance(instance, Instance):
+        raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
+    return instance.replace(**load_parameters(profile))
 
 
 def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:
