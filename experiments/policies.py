@@ -37,6 +37,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "raw advantages": {"normalise_advantages": False},
     "raw rewards": {"normalise_rewards": False},
     "vanilla": {"normalise_advantages": False, "normalise_rewards": False},
+    "as published": {
+        "reward": "individual",
+        "observation": "published",
+        "shared": False,
+        "hidden": (256, 256, 256),
+        "learning_rate": 0.005,
+        "batch": 128,
+        "epochs": 4,
+        "anneal": False,
+        "together": 0.0,
+    },
 }
 _POINTS = 20  # of a learning curve
 

@@ -133,7 +133,7 @@ def _csv(path: str, **options: Any) -> pd.DataFrame:
     from hisopt.errors import InputError
 
     try:
-        table = pd.read_csv(path, **options)
+        table: pd.DataFrame = pd.read_csv(path, **options)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -191,7 +191,7 @@ def _command(scores: str, similarity: str | None, output: str | None, figure: st
     if output:
         document = {"source": f"least-squares fit of Q(x) = L / (1 + exp(K (x - B))) + G to {Path(scores).name}",
                     "similarity": list(BINS)}  # fmt: skip
-        document |= {name: [row["coefficients"] for row in rows] for name, rows in found.items()}  # type: ignore[dict-item]
+        document |= {name: [row["coefficients"] for row in rows] for name, rows in found.items()}
         write_atomically(Path(output), json.dumps(document, indent=1) + "\n")
     if figure:
         draw(table, found, Path(figure))
