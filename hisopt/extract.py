@@ -9,58 +9,12 @@ from collections.abc import Sequence
 from hisopt.arrays import IntArray
 
 # words that say nothing alone
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "with",
-        "and",
-        "or",
-        "for",
-        "to",
-        "from",
-        "into",
-        "onto",
-        "over",
-        "under",
-        "above",
-        "below",
-        "behind",
-        "beside",
-        "near",
-        "through",
-        "across",
-        "along",
-        "around",
-        "between",
-        "after",
-        "before",
-        "its",
-        "his",
-        "her",
-        "their",
-        "two",
-        "three",
-        "one",
-        "some",
-        "very",
-        "is",
-        "are",
-        "being",
-        "while",
-        "as",
-        "up",
-        "down",
-        "off",
-        "out",
-    ]
-)
+_STOP = frozenset({
+    "a", "an", "the", "of", "in", "on", "at", "by", "with", "and", "or", "for", "to", "from", "into", "onto", "over",
+    "under", "above", "below", "behind", "beside", "near", "through", "across", "along", "around", "between", "after",
+    "before", "its", "his", "her", "their", "two", "three", "one", "some", "very", "is", "are", "being", "while", "as",
+    "up", "down", "off", "out",
+})  # fmt: skip
 
 
 def words_of(prompt: str) -> list[str]:
