@@ -9,18 +9,11 @@ import click
 from hisopt import Limits, Problem
 from hisopt.experiments.random_instances import paper_preset
 from hisopt.experiments.records import Store
-from hisopt.solvers.hac import average_linkage
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.runner import Runner
 from hisopt.solvers.table import registered
 
 RIVALS = ("exact", "milp-highs", "scip", "alternating", "local-search")
-
-
-def clustered(users: int, seed: int) -> Problem:
-    """Return the joint problem of the paper preset at that many users, clustered by HAC."""
-    instance = paper_preset(users, seed)
-    assert instance.embeddings is not None
-    return Problem("joint", instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters)))
 
 
 @click.command()
@@ -31,7 +24,7 @@ def clustered(users: int, seed: int) -> Problem:
 def main(users: tuple[int, ...], seed: int, time_limit: float, records: Path | None) -> None:
     """Print a Markdown table: seconds to proven optimality, or the gap left; for heuristics the gap to the optimum."""
     solvers = [solver for name in RIVALS for solver in registered("joint") if solver.name == name]
-    tasks = [(clustered(n, seed), solver) for n in users for solver in solvers]
+    tasks = [(Problem("joint", clustered(paper_preset(n, seed))), solver) for n in users for solver in solvers]
     print("| N | " + " | ".join(RIVALS) + " |")
     print("|---|" + "---|" * len(RIVALS))
     with Runner(Limits(time_s=time_limit)) as runner:

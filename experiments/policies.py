@@ -21,7 +21,7 @@ from hisopt.instance import Instance, write_atomically
 from hisopt.scenario import Scenario
 from hisopt.solvers import ippo
 from hisopt.solvers.best_response import play, regret
-from hisopt.solvers.environment import clustered
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.ippo import TUNED, Contexts, Settings, Trainer
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.policy_gap import VALIDATION, PolicyGap, held_out

@@ -13,7 +13,8 @@ import click
 import torch
 
 from hisopt import PRESETS
-from hisopt.solvers.environment import StepsEnv, clustered
+from hisopt.solvers.environment import StepsEnv
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.ippo import TUNED, Contexts, Settings, Trainer
 
 

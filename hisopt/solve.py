@@ -255,12 +255,12 @@ def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tupl
 
 def _filled(instance: Instance | IccInstance, kinds: Any) -> tuple[Instance | IccInstance, list[str]]:
     from hisopt.instance import Instance
-    from hisopt.solvers.hac import average_linkage
+    from hisopt.solvers.hac import clustered
 
     notes = []
     if any(kind in ("allocation", "joint", "steps") for kind in kinds):
         if instance.clusters is None and instance.embeddings is not None:
-            instance = instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters))
+            instance = clustered(instance)
             notes.append("no clusters given: those of HAC are used where a problem takes them as given")
         if (
             "allocation" in kinds

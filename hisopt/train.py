@@ -130,7 +130,7 @@ def _train(settings: Settings, options: dict[str, Any]) -> None:
 
     from hisopt.errors import InputError
     from hisopt.solvers import ippo
-    from hisopt.solvers.environment import clustered
+    from hisopt.solvers.hac import clustered
     from hisopt.solvers.policy_gap import VALIDATION, PolicyGap, held_out
 
     output = Path(options["output"])

@@ -14,15 +14,8 @@ from pettingzoo import ParallelEnv
 from hisopt.arrays import IntArray
 from hisopt.instance import IccInstance, Instance
 from hisopt.scenario import Scenario
-from hisopt.solvers.hac import average_linkage
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.step_game import OBSERVATIONS, REWARDS, StepGame
-
-
-def clustered(instance: Instance | IccInstance) -> Instance | IccInstance:
-    """Return the instance with HAC's clusters, unless it has clusters already."""
-    if instance.clusters is not None or instance.embeddings is None:
-        return instance
-    return instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters))
 
 
 class StepsEnv(ParallelEnv):  # type: ignore[misc]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
+from hisopt.instance import IccInstance, Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
@@ -87,6 +88,13 @@ def cut(first: IntArray, second: IntArray, similarity: FloatArray, count: int) -
     done = np.lexsort((np.arange(len(similarity)), -similarity))[: users - count]
     graph = coo_array((np.ones(len(done)), (first[done], second[done])), shape=(users, users))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def clustered(instance: Instance | IccInstance) -> Instance | IccInstance:
+    """Return the instance with HAC's clusters, unless it has clusters already."""
+    if instance.clusters is not None or instance.embeddings is None:
+        return instance
+    return instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters))
 
 
 def _accelerator(users: int) -> str | None:

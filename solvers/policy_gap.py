@@ -11,7 +11,7 @@ from hisopt.instance import IccInstance, Instance
 from hisopt.problem import Problem
 from hisopt.result import Limits
 from hisopt.scenario import Scenario
-from hisopt.solvers.environment import clustered
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.icc import Enumeration
 from hisopt.solvers.ippo import Trainer
 from hisopt.solvers.joint_exact import JointExact

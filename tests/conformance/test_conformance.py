@@ -14,7 +14,7 @@ from hisopt.experiments.random_instances import draw_problems
 from hisopt.instance import StepLimits
 from hisopt.problem import KINDS
 from hisopt.result import Guarantee, SolutionStatus
-from hisopt.solvers.environment import clustered
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import Outcome, Run, beats, check
 from hisopt.solvers.table import TABLE, registered

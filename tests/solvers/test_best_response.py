@@ -11,7 +11,7 @@ import torch
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
 from hisopt.instance import StepLimits
 from hisopt.solvers.best_response import BestResponse, play, regret
-from hisopt.solvers.environment import clustered
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.step_game import StepGame
 

@@ -13,7 +13,7 @@ from hisopt import PRESETS
 from hisopt.errors import InputError
 from hisopt.instance import StepLimits
 from hisopt.solvers import ippo
-from hisopt.solvers.environment import clustered
+from hisopt.solvers.hac import clustered
 from hisopt.solvers.ippo import AgentNetworks, Contexts, Policy, RunningScale, Settings, Trainer, advantages
 from hisopt.solvers.step_game import StepGame
 
