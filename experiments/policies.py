@@ -17,7 +17,8 @@ import torch
 from hisopt import Limits, Problem
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
-from hisopt.instance import Instance, write_atomically
+from hisopt.files import write_atomically
+from hisopt.instance import Instance
 from hisopt.scenario import Scenario
 from hisopt.solvers import ippo
 from hisopt.solvers.best_response import play, regret

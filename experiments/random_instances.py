@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from hisopt.arrays import IntArray
+from hisopt.corpus import shipped, unit_rows
 from hisopt.decision import Decision
 from hisopt.equations import cluster_work
 from hisopt.instance import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio, StepLimits, Weights
 from hisopt.problem import CRITERIA, Problem
-from hisopt.prompts import shipped, unit_rows
 from hisopt.scenario import PRESETS, path_gain
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hisopt.errors import InputError
-from hisopt.instance import write_atomically
+from hisopt.files import write_atomically
 from hisopt.problem import Problem
 from hisopt.result import Limits
 from hisopt.solvers.interface import Solver

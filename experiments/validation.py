@@ -14,7 +14,8 @@ from hisopt import Decision, Limits, Problem, evaluate
 from hisopt.equations import given_work_costs, optimal_sms, rule_similarity
 from hisopt.experiments.random_instances import paper_preset
 from hisopt.experiments.records import Store
-from hisopt.instance import Instance, write_atomically
+from hisopt.files import write_atomically
+from hisopt.instance import Instance
 from hisopt.solvers.branch_bound import BranchBound
 from hisopt.solvers.closed_form import ClosedForm
 from hisopt.solvers.hac import Hac

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from hisopt.arrays import IntArray
+import numpy as np
 
+from hisopt.arrays import FloatArray, IntArray
+
+Embed = Callable[[Sequence[str]], FloatArray]
+
+_LONGEST = 3  # words of a phrase
+_SHORTLIST = 30  # phrases nearest to the cluster's mean, from which a prompt is put together
+_LEAST_GAIN = 1e-3  # of similarity, below which nothing is added
 # words that say nothing alone
 _STOP = frozenset({
     "a", "an", "the", "of", "in", "on", "at", "by", "with", "and", "or", "for", "to", "from", "into", "onto", "over",
@@ -22,35 +28,56 @@ def words_of(prompt: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['-][^\W_]+)*", prompt.lower())
 
 
-def public_prompts(prompts: Sequence[str], clusters: IntArray, count: int, length: int = 12) -> list[str]:
-    """Return a prompt for each of ``count`` clusters, empty where a cluster is.
+def phrases_of(prompt: str) -> list[str]:
+    """Runs of up to three words within a clause, that neither begin nor end with an article, a preposition or the like."""
+    found = []
+    for clause in re.split(r"[,.;:!?]", prompt):
+        words = words_of(clause)
+        for length in range(1, _LONGEST + 1):
+            for first in range(len(words) - length + 1):
+                phrase = words[first : first + length]
+                if phrase[0] not in _STOP and phrase[-1] not in _STOP:
+                    found.append(" ".join(phrase))
+    return found
 
-    The cluster's most central member by shared words opens it; then come the words that most other members share, until
-    there are ``length``: what is common to the cluster is said, what one user alone wants is left out.
+
+def public_prompt(members: Sequence[str], embeddings: FloatArray, embed: Embed, length: int = 40) -> str:
+    """Return the prompt put together from the members' words whose embedding is nearest to theirs, greedily.
+
+    Parameters
+    ----------
+    members, embeddings
+        The prompts of one cluster, and their embeddings (members, d) of norm 1.
+    embed
+        Embeds prompts like `hisopt.corpus.embed`.
+    length
+        Words at most, besides a member's own prompt where that is the nearest text of all.
+
+    It begins with the member or the phrase of one that is most similar to the members on average; phrases are appended as
+    long as that raises the average similarity.
     """
-    found = []
-    for m in range(count):
-        members = [prompts[n] for n in range(len(prompts)) if clusters[n] == m]
-        found.append(_public(members, length) if members else "")
-    return found
+    centre = embeddings.mean(axis=0)
+    phrases = list(dict.fromkeys(phrase for text in members for phrase in phrases_of(text)))
+    texts = [*dict.fromkeys(text.strip() for text in members), *phrases]
+    similarity = embed(texts) @ centre
+    said, reached = texts[int(np.argmax(similarity))], float(similarity.max())
+    nearest = np.argsort(-similarity[len(texts) - len(phrases) :], kind="stable")[:_SHORTLIST]
+    left = [phrases[i] for i in nearest]
+    while left := [phrase for phrase in left if len(words_of(said)) + len(phrase.split()) <= length]:
+        similarity = embed([f"{said}, {phrase}" for phrase in left]) @ centre
+        best = int(np.argmax(similarity))
+        if similarity[best] < reached + _LEAST_GAIN:
+            break
+        said, reached = f"{said}, {left.pop(best)}", float(similarity[best])
+    return said
 
 
-def _public(members: list[str], length: int) -> str:
-    bags = [[word for word in dict.fromkeys(words_of(text)) if word not in _STOP] for text in members]
-    spread = Counter(word for bag in bags for word in bag)
-    centre = max(range(len(members)), key=lambda i: (sum(spread[w] for w in bags[i]) / max(len(bags[i]), 1), -i))
-    first = members[centre].strip()
-    said = set(words_of(first))
-    shared = [word for word, times in sorted(spread.items(), key=lambda pair: (-pair[1], pair[0])) if times > 1]
-    added = [word for word in shared if word not in said][: max(length - len(said), 0)]
-    return ", ".join([first, *added])
+def negative_prompt(prompt: str, public: str) -> str:
+    """Return what the public prompt says and a user's own prompt does not, to be suppressed after sharing (NPI)."""
+    own = set(words_of(prompt))
+    return ", ".join(word for word in dict.fromkeys(words_of(public)) if word not in own and word not in _STOP)
 
 
-def negative_prompts(prompts: Sequence[str], clusters: IntArray, public: Sequence[str]) -> list[str]:
-    """Return for each user what its cluster's public prompt says and its own prompt does not, to be suppressed (NPI)."""
-    found = []
-    for n, prompt in enumerate(prompts):
-        own = set(words_of(prompt))
-        extra = [w for w in dict.fromkeys(words_of(public[int(clusters[n])])) if w not in own and w not in _STOP]
-        found.append(", ".join(extra))
-    return found
+def similarities(embeddings: FloatArray, clusters: IntArray, public: FloatArray) -> FloatArray:
+    """Similarity of each user's prompt to its cluster's public prompt, from embeddings (N, d) and (M, d); shape (N,)."""
+    return np.asarray(np.einsum("nd,nd->n", embeddings, public[clusters]))

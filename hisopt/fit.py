@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from hisopt.command_line import run_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,8 +185,11 @@ def _command(scores: str, similarity: str | None, output: str | None, figure: st
     SCORES.csv has the columns common_steps and clip_score, and either similarity or public and personal (with
     --similarity); sim_npi says whether the SIM and NPI modules were on (1, the default) or off (0). May be gzipped.
     """
-    from hisopt.instance import write_atomically
+    from hisopt.files import require_writable, write_atomically
 
+    for option, path in (("--output", output), ("--figure", figure)):
+        if path:
+            require_writable(option, path)
     table = read(scores, similarity)
     found = fit(table)
     if output:
@@ -208,24 +212,7 @@ def _command(scores: str, similarity: str | None, output: str | None, figure: st
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.errors import InputError
-
-    try:
-        _command.main(prog_name="hisopt.fit", standalone_mode=False)
-    except (click.UsageError, click.BadParameter) as error:
-        _fail(error.format_message())
-    except ModuleNotFoundError as error:
-        _fail(f"--figure needs {error.name}: install the extra 'report' (pip install 'hisopt[report]')")
-    except (InputError, OSError) as error:
-        _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        print("hisopt.fit: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def _fail(message: str) -> None:
-    print(f"hisopt.fit: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    run_command(_command, "hisopt.fit", extra="report")
 
 
 if __name__ == "__main__":

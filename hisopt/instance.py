@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +28,7 @@ from hisopt.arrays import (
     SimilarityVector,
 )
 from hisopt.errors import InputError
+from hisopt.files import write_atomically
 
 SCHEMA_VERSION = 1
 _PARQUET_FROM = 20_000  # users from which per-user arrays go to a Parquet file beside the JSON
@@ -414,29 +414,6 @@ def first_error(error: ValidationError) -> str:
         message += f", is {first['input']!r}"[:60]
     rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return (f"{place}: " if place else "") + message + rest
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text to a temporary file beside ``path`` and rename it; raise `InputError` where that cannot be."""
-    write_bytes_atomically(path, text.encode("utf-8"))
-
-
-def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write bytes like `write_atomically`."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+
+from hisopt.command_line import run_command
 
 SCHEMA_VERSION = 1
 CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and convolutions"
@@ -41,8 +42,10 @@ def _command(**options: Any) -> None:
     Needs no weights and no GPU. Convention: a multiply-add is 2 FLOP.
     """
     from hisopt.errors import InputError
-    from hisopt.instance import write_atomically
+    from hisopt.files import require_writable, write_atomically
 
+    if options["output"]:
+        require_writable("--output", options["output"])
     for name in ("resolution", "batch", "text_tokens"):
         if options[name] is not None and options[name] < 1:
             raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
@@ -138,24 +141,7 @@ def load_parameters(path: str) -> dict[str, float]:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.errors import InputError
-
-    try:
-        _command.main(prog_name="hisopt.profile", standalone_mode=False)
-    except (click.UsageError, click.BadParameter) as error:
-        _fail(error.format_message())
-    except ModuleNotFoundError as error:
-        _fail(f"counting needs {error.name}: install the extra 'diffusion' (pip install 'hisopt[diffusion]')")
-    except InputError as error:
-        _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        print("hisopt.profile: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def _fail(message: str) -> None:
-    print(f"hisopt.profile: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    run_command(_command, "hisopt.profile", extra="diffusion")
 
 
 if __name__ == "__main__":

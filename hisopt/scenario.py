@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from hisopt.arrays import FloatArray, IntArray
+from hisopt.corpus import Corpus, shipped
 from hisopt.errors import InputError
 from hisopt.instance import Gpu, IccInstance, Instance, Latent, QualityTable, Radio, StepLimits, Weights, first_error
-from hisopt.prompts import Corpus, shipped
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from hisopt.command_line import run_command
 
 if TYPE_CHECKING:
     from hisopt.instance import IccInstance, Instance
@@ -98,40 +99,20 @@ def _command(**options: Any) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.errors import InputError
-
-    try:
-        _command.main(prog_name="hisopt.solve", standalone_mode=False)
-    except (click.UsageError, click.BadParameter) as error:
-        _fail(error.format_message())
-    except InputError as error:
-        _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        print("hisopt.solve: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-
-
-def _fail(message: str) -> None:
-    print(f"hisopt.solve: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    run_command(_command, "hisopt.solve")
 
 
 def _solve(options: dict[str, Any]) -> int:
     from hisopt.errors import InputError
-    from hisopt.instance import write_atomically
+    from hisopt.files import require_writable, write_atomically
     from hisopt.render import to_csv, to_json, to_latex
     from hisopt.solvers.runner import contradictions
     from hisopt.solvers.table import check_names
 
     _check_numbers(options)
     for name in ("output", "save_instance", "export"):
-        if options[name] and not os.access(Path(options[name]).resolve().parent, os.W_OK):
-            raise InputError(f"{options[name]}: its folder does not exist or cannot be written")
-        if options[name] and Path(options[name]).is_dir():
-            raise InputError(f"{options[name]}: is a folder")
+        if options[name]:
+            require_writable(f"--{name.replace('_', '-')}", options[name])
     check_names(options["solvers"])
     instance = _profiled(_instance(options), options["profile"])
     try:
@@ -177,7 +158,7 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
 
 def _instance(options: dict[str, Any]) -> Instance | IccInstance:
-    from hisopt import prompts
+    from hisopt.corpus import load as load_prompts
     from hisopt.errors import InputError
     from hisopt.instance import load
     from hisopt.scenario import PRESETS
@@ -193,7 +174,7 @@ def _instance(options: dict[str, Any]) -> Instance | IccInstance:
     if preset not in PRESETS:
         raise InputError(f"--preset: unknown {preset!r}; known are {', '.join(PRESETS)}")
     scenario = PRESETS[preset]
-    corpus = prompts.load(options["prompts"]) if options["prompts"] is not None else None
+    corpus = load_prompts(options["prompts"]) if options["prompts"] is not None else None
     if corpus is not None and scenario.subjects is None:
         raise InputError(f"--prompts: the preset {preset!r} draws no prompts")
     if options["users"] is not None:

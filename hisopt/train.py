@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hisopt.command_line import run_command
+
 if TYPE_CHECKING:
     from hisopt.solvers.ippo import Settings
 
@@ -105,37 +107,20 @@ def _command(**options: Any) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.errors import InputError
-
-    try:
-        _command.main(prog_name="hisopt.train", standalone_mode=False)
-    except (click.UsageError, click.BadParameter) as error:
-        _fail(error.format_message())
-    except ModuleNotFoundError as error:
-        _fail(f"training needs {error.name}: install the extra 'learn' (pip install 'hisopt[learn]')")
-    except InputError as error:
-        _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        print("hisopt.train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def _fail(message: str) -> None:
-    print(f"hisopt.train: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    run_command(_command, "hisopt.train", extra="learn", hint="; the same command goes on from the last checkpoint")
 
 
 def _train(settings: Settings, options: dict[str, Any]) -> None:
     import torch
 
     from hisopt.errors import InputError
+    from hisopt.files import require_writable, write_atomically
     from hisopt.solvers import ippo
     from hisopt.solvers.hac import clustered
     from hisopt.solvers.policy_gap import VALIDATION, PolicyGap, held_out
 
     output = Path(options["output"])
-    if not output.resolve().parent.is_dir() or output.is_dir():
-        raise InputError(f"--output: {output}: its folder does not exist, or it is a folder")
+    require_writable("--output", output)
     for name in ("held_out", "every", "threads"):
         if options[name] < 1:
             raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
@@ -173,8 +158,6 @@ def _train(settings: Settings, options: dict[str, Any]) -> None:
     trainer.take_best()
     last_gap = measure(trainer)
     ippo.export(trainer, output)
-    from hisopt.instance import write_atomically
-
     write_atomically(output.with_suffix(".json"), json.dumps(trainer.history, indent=1) + "\n")
     checkpoint.unlink(missing_ok=True)
     print(

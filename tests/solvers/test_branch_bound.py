@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
+from hisopt.corpus import shipped
 from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.prompts import shipped
 from hisopt.solvers.branch_bound import BranchBound, Task, Weighted
 from hisopt.solvers.partition_cuts import separate
 from hisopt.solvers.partitions import Partitions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from hisopt.prompts import shipped, unit_rows
+from hisopt.corpus import shipped, unit_rows
 from hisopt.solvers.hac import average_linkage, cut, reciprocal_merges
 
 
