@@ -7,9 +7,11 @@ with the personal and negative prompts at guidance w2 (NPI), first on the server
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -46,6 +48,15 @@ class HybridOutput:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """One user's image, and the bits of latents handed to the user's device."""
+
+    user: int
+    image: Any
+    payload_bits: int
+
+
+@dataclass(frozen=True)
 class _Prompt:
     """Embeddings of one prompt and its negative: both halves of guidance."""
 
@@ -62,8 +73,27 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
 
     device_transformer: torch.nn.Module | None = None
 
-    @torch.no_grad()
     def __call__(
+        self,
+        public_prompts: Sequence[str],
+        prompts: Sequence[str],
+        decision: Decision,
+        negative_prompts: Sequence[str] | None = None,
+        **options: Any,
+    ) -> HybridOutput:
+        """Make an image for every user; takes what `stream` takes and returns when all are done."""
+        clusters, common, edge, total = _checked(public_prompts, prompts, negative_prompts, decision)
+        images: list[Any] = [None] * len(prompts)
+        payload = [0] * len(prompts)
+        for done in self.stream(public_prompts, prompts, decision, negative_prompts, **options):
+            images[done.user], payload[done.user] = done.image, done.payload_bits
+        longest = _longest(clusters, common, len(public_prompts))
+        return HybridOutput(
+            images, longest, sum(edge), sum(total - x - y for x, y in zip(common, edge, strict=True)), payload
+        )
+
+    @torch.no_grad()
+    def stream(
         self,
         public_prompts: Sequence[str],
         prompts: Sequence[str],
@@ -78,8 +108,8 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
         max_batch: int = 8,
         hand_over: bool = True,
         output_type: str = "pil",
-    ) -> HybridOutput:
-        """Make an image for every user.
+    ) -> Iterator[Finished]:
+        """Make an image for every user, and yield each as soon as it is finished.
 
         Parameters
         ----------
@@ -106,29 +136,32 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
         clusters, common, edge, total = _checked(public_prompts, prompts, negative_prompts, decision)
         height = height or self.default_sample_size * self.vae_scale_factor
         width = width or self.default_sample_size * self.vae_scale_factor
-        self._total, self._mu = total, self._shift(height, width)
-        count = len(prompts)
-        negative = negative_prompts or [""] * count
-        longest = [
-            max((common[n] for n in range(count) if clusters[n] == m), default=0) for m in range(len(public_prompts))
-        ]
-        resumed = self._common_phase(public_prompts, clusters, common, longest, public_guidance, seed, height, width)
-        personal = [self._encode(prompts[n], negative[n], personal_guidance) for n in range(count)]
-        latents = dict(enumerate(resumed))
-        self._run(
-            self.transformer, latents, personal, {n: (common[n], common[n] + edge[n]) for n in range(count)}, max_batch
-        )
-        payload = [0] * count
-        for n in range(count):
-            if hand_over and common[n] + edge[n] < total:
-                latents[n], payload[n] = _sent(latents[n])
+        schedule = partial(self._scheduler, total, self._shift(height, width))
+        users = range(len(prompts))
+        negative = negative_prompts or [""] * len(prompts)
+        longest = _longest(clusters, common, len(public_prompts))
+        latents = dict(enumerate(
+            self._common_phase(public_prompts, clusters, common, longest, public_guidance, seed, height, width, schedule)
+        ))  # fmt: skip
+        personal = [self._encode(prompts[n], negative[n], personal_guidance) for n in users]
         device = self.device_transformer or self.transformer
         place = next(device.parameters()).device
-        latents = {n: value.to(place) for n, value in latents.items()}
-        self._run(device, latents, personal, {n: (common[n] + edge[n], total) for n in range(count)}, max_batch)
-        images = [self._decoded(latents[n], output_type) for n in range(count)]
-        left = sum(total - common[n] - edge[n] for n in range(count))
-        return HybridOutput(images, longest, sum(edge), left, payload)
+        payload = [0] * len(prompts)
+        left = [total - common[n] - edge[n] for n in users]
+        on_server = {n: (common[n], common[n] + edge[n]) for n in users}
+        advanced = self._run(self.transformer, latents, personal, on_server, max_batch, schedule)
+        for group in chain(([n] for n in users if not edge[n]), advanced):
+            for n in group:
+                if not left[n]:
+                    yield Finished(n, self._decoded(latents.pop(n), output_type), 0)
+                    continue
+                if hand_over:
+                    latents[n], payload[n] = _sent(latents[n])
+                latents[n] = latents[n].to(place)
+        on_device = {n: (common[n] + edge[n], total) for n in users if left[n]}
+        for group in self._run(device, latents, personal, on_device, max_batch, schedule):
+            for n in group:
+                yield Finished(n, self._decoded(latents.pop(n), output_type), payload[n])
 
     def _shift(self, height: int, width: int) -> float | None:
         config = self.scheduler.config
@@ -150,7 +183,7 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
 
     def _common_phase(
         self, public_prompts: Sequence[str], clusters: list[int], common: list[int], longest: list[int],
-        guidance: float, seed: int, height: int, width: int,
+        guidance: float, seed: int, height: int, width: int, schedule: Callable[[int], Any],
     ) -> list[Tensor]:  # fmt: skip
         """Run each cluster's X_m steps once; return the latents at each user's x_n."""
         found: list[Tensor | None] = [None] * len(clusters)
@@ -169,7 +202,7 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
                 self._execution_device,
                 generator,
             )
-            scheduler = self._scheduler(0)
+            scheduler = schedule(0)
             for step in range(longest[m] + 1):
                 for n in members:
                     if common[n] == step:
@@ -178,19 +211,17 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
                     state = _step(self.transformer, scheduler, step, state, [prompt])
         return [latents for latents in found if latents is not None]
 
-    def _scheduler(self, begin: int) -> Any:
+    def _scheduler(self, total: int, mu: float | None, begin: int) -> Any:
         scheduler = deepcopy(self.scheduler)
-        scheduler.set_timesteps(
-            self._total, device=self._execution_device, **({} if self._mu is None else {"mu": self._mu})
-        )
+        scheduler.set_timesteps(total, device=self._execution_device, **({} if mu is None else {"mu": mu}))
         scheduler.set_begin_index(begin)
         return scheduler
 
     def _run(
         self, model: torch.nn.Module, latents: dict[int, Tensor], prompts: list[_Prompt],
-        spans: dict[int, tuple[int, int]], max_batch: int,
-    ) -> None:  # fmt: skip
-        """Advance each user's latents from the first to the second step of its span; those that start together share batches."""
+        spans: dict[int, tuple[int, int]], max_batch: int, schedule: Callable[[int], Any],
+    ) -> Iterator[list[int]]:  # fmt: skip
+        """Advance users' latents from the first to the second step of their spans; yield those that started together."""
         starting = defaultdict(list)
         for n, (first, last) in spans.items():
             if last > first:
@@ -199,13 +230,14 @@ class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
         for first, users in sorted(starting.items()):
             for begin in range(0, len(users), width):
                 group = users[begin : begin + width]
-                scheduler = self._scheduler(first)
+                scheduler = schedule(first)
                 for step in range(first, max(spans[n][1] for n in group)):
                     active = [n for n in group if spans[n][1] > step]
                     state = torch.cat([latents[n].to(place) for n in active])
                     state = _step(model, scheduler, step, state, [prompts[n] for n in active])
                     for row, n in enumerate(active):
                         latents[n] = state[row : row + 1]
+                yield group
 
     def _decoded(self, latents: Tensor, output_type: str) -> Any:
         if output_type == "latent":
@@ -233,6 +265,13 @@ def _step(model: torch.nn.Module, scheduler: Any, step: int, latents: Tensor, pr
         predicted = without + guidance * (given - without)
     result: Tensor = scheduler.step(predicted, time, latents, return_dict=False)[0]
     return result
+
+
+def _longest(clusters: list[int], common: list[int], count: int) -> list[int]:
+    """X_m of every cluster."""
+    return [
+        max((x for x, cluster in zip(common, clusters, strict=True) if cluster == m), default=0) for m in range(count)
+    ]
 
 
 def _sent(latents: Tensor) -> tuple[Tensor, int]:
