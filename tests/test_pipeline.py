@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers import StableDiffusion3Pipeline
+from tiny_models import tiny_sd3
 
 from hisopt.decision import Decision
 from hisopt.pipeline import HybridInferencePipeline
@@ -21,44 +20,9 @@ NEGATIVE = ["blur", "", "noise", "text"]
 PUBLIC = ["an animal", "a plant"]
 
 
-def tokenizer(folder: Path) -> CLIPTokenizer:
-    """A CLIP tokenizer whose vocabulary is single letters."""
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
-    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
-
-
-def pipeline(folder: Path, dynamic: bool = False) -> StableDiffusion3Pipeline:
-    """A Stable Diffusion 3 of a few thousand random parameters, without T5, its weights drawn with a fixed seed."""
-    torch.manual_seed(0)
-    text = CLIPTextConfig(
-        hidden_size=16, intermediate_size=16, num_attention_heads=2, num_hidden_layers=2, projection_dim=16, vocab_size=60,
-        max_position_embeddings=16, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
-    words = tokenizer(folder)
-    transformer = SD3Transformer2DModel(
-        sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
-        joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=32, out_channels=4, pos_embed_max_size=16,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(4,), latent_channels=4, norm_num_groups=1, use_quant_conv=False, use_post_quant_conv=False,
-        shift_factor=0.06, scaling_factor=1.5, sample_size=8,
-    )  # fmt: skip
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic)
-    encoders = [CLIPTextModelWithProjection(text).eval() for _ in range(2)]
-    pipe = StableDiffusion3Pipeline(
-        transformer=transformer.eval(), scheduler=scheduler, vae=vae.eval(), text_encoder=encoders[0], tokenizer=words,
-        text_encoder_2=encoders[1], tokenizer_2=words, text_encoder_3=None, tokenizer_3=None,
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion3Pipeline:
-    return pipeline(tmp_path_factory.mktemp("sd3"))
+    return tiny_sd3(tmp_path_factory.mktemp("sd3"))
 
 
 def hybrid(plain: StableDiffusion3Pipeline) -> HybridInferencePipeline:
@@ -103,7 +67,7 @@ def test_without_common_steps_everyone_gets_the_plain_pipelines_image(plain: Sta
 
 
 def test_a_dynamic_shift_is_the_plain_pipelines(tmp_path: Path) -> None:
-    plain = pipeline(tmp_path, dynamic=True)
+    plain = tiny_sd3(tmp_path, dynamic=True)
     found = hybrid(plain)(
         ["a cat"], ["a cat"], decision([0], [2], [1]), public_guidance=3, personal_guidance=3, hand_over=False,
         output_type="latent",
