@@ -99,16 +99,17 @@ def denoiser(config: dict[str, Any], resolution: int, text_tokens: int, batch: i
             model = cast(Any, kind).from_config({k: v for k, v in config.items() if not k.startswith("_")})
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{name}: {' '.join(str(error).split())}") from None
-        inputs = _inputs(model, resolution // latent_factor, text_tokens, batch)
+        filled = inputs(model, resolution // latent_factor, text_tokens, batch)
         with _counting(_size(model)) as found:
             try:
-                model(**inputs)
+                model(**filled)
             except (RuntimeError, ValueError) as error:
                 raise InputError(f"{name} does not take these inputs: {' '.join(str(error).split())}") from None
     return found[0]
 
 
-def _inputs(model: Any, side: int, text_tokens: int, batch: int) -> dict[str, Any]:
+def inputs(model: Any, side: int, text_tokens: int, batch: int) -> dict[str, Any]:
+    """Return empty inputs of one forward pass, on the current default device; raise `InputError` where they are not known."""
     import torch
 
     config, takes = model.config, inspect.signature(model.forward).parameters
@@ -119,24 +120,24 @@ def _inputs(model: Any, side: int, text_tokens: int, batch: int) -> dict[str, An
     if width is None:
         raise InputError(f"{type(model).__name__}: the width of its text embeddings is not in its config")
     latent = torch.empty(batch, config["in_channels"], side, side)
-    inputs: dict[str, Any] = {
+    filled: dict[str, Any] = {
         "sample" if "sample" in takes else "hidden_states": latent,
         "timestep": torch.empty(batch),
         "encoder_hidden_states": torch.empty(batch, text_tokens, width),
     }
     if "pooled_projections" in takes:
-        inputs["pooled_projections"] = torch.empty(batch, config["pooled_projection_dim"])
+        filled["pooled_projections"] = torch.empty(batch, config["pooled_projection_dim"])
     if config.get("addition_embed_type") == "text_time":
         pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
-        inputs["added_cond_kwargs"] = {"text_embeds": torch.empty(batch, pooled), "time_ids": torch.empty(batch, 6)}
+        filled["added_cond_kwargs"] = {"text_embeds": torch.empty(batch, pooled), "time_ids": torch.empty(batch, 6)}
     missing = [
         name for name, parameter in takes.items()
-        if parameter.default is parameter.empty and name not in inputs
+        if parameter.default is parameter.empty and name not in filled
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]  # fmt: skip
     if missing:
         raise InputError(f"{type(model).__name__}: needs {', '.join(missing)}, which is not known how to fill here")
-    return inputs
+    return filled
 
 
 def text_encoder(spec: dict[str, Any], batch: int) -> Count:

@@ -1,4 +1,4 @@
-"""``python -m hisopt.profile``: what one denoising step costs in FLOPs, and a profile that fills the model's parameters."""
+"""``python -m hisopt.profile``: what one denoising step costs, and a profile that fills the model's parameters."""
 
 from __future__ import annotations
 
@@ -34,24 +34,44 @@ CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and co
     help="Classifier-free guidance, two forward passes a step (as every guidance scale but 1 needs).",
 )
 @click.option("--batch", type=int, default=1, show_default=True, help="Images at a time.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "none", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Measure seconds, power and the law of SMs there; auto: on a GPU, if there is one.",
+)
+@click.option("--dtypes", default="bfloat16,float16", show_default=True, help="Precisions to measure.")
+@click.option(
+    "--compile/--no-compile", "compiled", default=True, show_default=True, help="Measure the compiled model as well."
+)
+@click.option("--repeats", type=int, default=20, show_default=True, help="Steps measured under each condition.")
+@click.option("--sm-counts", metavar="LIST", help="SMs of the law, with commas. [default: 8, 16, ... and all]")
+@click.option(
+    "--flop-per-cycle", type=float, help="D, FLOP a cycle of one SM. [default: the data sheet's, where known]"
+)
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", metavar="FILE", help="Write the first model's profile as JSON, for hisopt.solve --profile.")
 def _command(**options: Any) -> None:
-    """Count FLOPs per denoising step, of the text encoders and of the decoder, on the meta device.
+    """Count FLOPs per denoising step, of the text encoders and of the decoder; measure the step where there is a GPU.
 
-    Needs no weights and no GPU. Convention: a multiply-add is 2 FLOP.
+    Counting happens on the meta device and needs no GPU; neither needs weights. Convention: a multiply-add is 2 FLOP.
+    Measuring reads the card (CUDA events, NVML, green contexts) and changes none of its settings.
     """
     from hisopt.errors import InputError
     from hisopt.files import require_writable, write_atomically
 
     if options["output"]:
         require_writable("--output", options["output"])
-    for name in ("resolution", "batch", "text_tokens"):
+    for name in ("resolution", "batch", "text_tokens", "repeats", "flop_per_cycle"):
         if options[name] is not None and options[name] < 1:
             raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
     if options["resolution"] % 16:
         raise InputError(f"--resolution: is {options['resolution']}, must be a multiple of 16")
+    wanted = _wanted(options)
     profiles = [count(name, options) for name in options["models"] or ("sd3-medium",)]
+    for profile in profiles:
+        _measured(profile, options, wanted)
     if options["output"]:
         write_atomically(Path(options["output"]), json.dumps(profiles[0], indent=1) + "\n")
     if options["style"] == "json":
@@ -85,9 +105,55 @@ def count(name: str, options: dict[str, Any]) -> dict[str, Any]:
         "flop_per_step": step,
         "linear_flop_per_step": passes * forward.linear / batch,
         "measured": None,
-        "not_measured": "seconds, power and the law of SMs need a GPU; only FLOPs are filled",
+        "not_measured": ["seconds, power and the law of SMs need a GPU; only FLOPs are filled"],
         "parameters": {"flop_edge": step, "flop_device": step},
     }  # fmt: skip
+
+
+def _wanted(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what to measure; raise `InputError` for what nobody can."""
+    from hisopt.errors import InputError
+
+    dtypes = options["dtypes"].split(",")
+    if unknown := [name for name in dtypes if name not in ("bfloat16", "float16", "float32")]:
+        raise InputError(f"--dtypes: unknown {unknown[0]!r}; known are bfloat16, float16, float32")
+    counts = None
+    if options["sm_counts"]:
+        try:
+            counts = [int(text) for text in options["sm_counts"].split(",")]
+        except ValueError:
+            counts = [0]
+        if min(counts) < 1:
+            raise InputError(
+                f"--sm-counts: {options['sm_counts']!r} are not positive whole numbers with commas between them"
+            )
+    modes = ("eager", "compiled") if options["compiled"] else ("eager",)
+    return {"dtypes": dtypes, "modes": modes, "sm_counts": counts, "repeats": options["repeats"],
+            "flop_per_cycle": options["flop_per_cycle"]}  # fmt: skip
+
+
+def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Fill in what can be measured on the device asked for."""
+    if options["device"] == "none":
+        return
+    from hisopt import flops, measure
+    from hisopt.errors import InputError
+    from hisopt.meters import CpuMeter, CudaMeter, Meter, Unavailable
+
+    try:
+        meter: Meter = CpuMeter() if options["device"] == "cpu" else CudaMeter()
+    except Unavailable as error:
+        if options["device"] == "cuda":
+            raise InputError(f"--device: {error}") from None
+        return
+    if any(count > (meter.sms or 0) for count in wanted["sm_counts"] or ()):
+        raise InputError(f"--sm-counts: {max(wanted['sm_counts'])} exceeds the device's {meter.sms or 'none'}")
+    spec, conditions = flops.architecture(profile["model"]), profile["conditions"]
+    found = measure.measure(spec, conditions, profile["flop_per_step"] * conditions["batch"], meter, **wanted)
+    profile["not_measured"] = found.pop("missing")
+    profile["measured"] = found
+    if edge := measure.parameters(found):
+        profile["parameters"]["edge"] = edge
 
 
 def _table(profile: dict[str, Any]) -> str:
@@ -110,12 +176,48 @@ def _table(profile: dict[str, Any]) -> str:
             "The papers' 12 TFLOP a step match the linear layers of both passes. Attention, a third of the total, is not in\n"
             "them, nor are the text encoders, which run once a prompt, and the decoder, which runs once an image."
         )
-    lines.append(f"Not measured: {profile['not_measured']}.\n")
-    return "\n".join(lines)
+    lines += _measurements(profile["measured"]) if profile["measured"] else []
+    lines += [f"Not measured: {what}." for what in profile["not_measured"]]
+    return "\n".join(lines) + "\n"
 
 
-def load_parameters(path: str) -> dict[str, float]:
-    """Read a profile's model parameters; raise `InputError` with file, field and reason if it is none."""
+def _measurements(measured: dict[str, Any]) -> list[str]:
+    def cell(value: float | None, scale: float, digits: int) -> str:
+        return f"{'-':>10}" if value is None else f"{value * scale:10.{digits}f}"
+
+    lines = ["", f"On {measured['device']['name']}, a step of the whole batch (median, interquartile range):", "",
+             f"{'':20}{'ms':>10}{'range':>10}{'TFLOP/s':>10}{'peak GB':>10}{'W':>10}{'J':>10}{'MHz':>10}"]  # fmt: skip
+    for run in measured["runs"]:
+        lines.append(
+            f"{run['dtype'] + ', ' + run['mode']:20}{cell(run['median_s'], 1e3, 2)}{cell(run['spread_s'], 1e3, 2)}"
+            f"{cell(run['tflops'], 1, 3)}{cell(run['peak_bytes'], 1e-9, 2)}{cell(run['watts'], 1, 0)}"
+            f"{cell(run['joules'], 1, 1)}{cell(run['clock_hz'], 1e-6, 0)}"
+        )
+    law = measured["sm_law"] or {}
+    if speed := law.get("speed"):
+        low, high = speed["utilisation_95"]
+        worst = max(abs(value) for value in speed["residuals"])
+        lines += ["", f"Speed over SMs (9): rho = {speed['utilisation']:.4f} (95 %: {low:.4f} to {high:.4f}), off by at most "
+                  f"{100 * worst:.1f} %; it grows as v^{speed['exponent']:.3f} "
+                  f"({speed['exponent_95'][0]:.3f} to {speed['exponent_95'][1]:.3f})."]  # fmt: skip
+    if power := law.get("power"):
+        worst = max(abs(value) for value in power["residuals_w"])
+        lines.append(
+            f"Power over SMs (10), kappa = {power['kappa']:g}: mu1 = {power['mu1']:.3f} ({power['mu1_95'][0]:.3f} to "
+            f"{power['mu1_95'][1]:.3f}), mu2 = {power['mu2']:.1f} ({power['mu2_95'][0]:.1f} to {power['mu2_95'][1]:.1f}), "
+            f"off by at most {worst:.0f} W."
+        )
+    return [*lines, ""]
+
+
+_EDGE = ("frequency_hz", "flop_per_cycle", "utilisation", "energy_coefficient", "power_per_sm", "power_static")
+
+
+def load_parameters(path: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Read a profile's model parameters: fields of an instance, and of the GPU of its server.
+
+    Raises `InputError` with file, field and reason if it is no profile.
+    """
     from hisopt.errors import InputError
 
     try:
@@ -131,12 +233,15 @@ def load_parameters(path: str) -> dict[str, float]:
             f"{path}: schema_version: missing or not {SCHEMA_VERSION}; write a profile by hisopt.profile --output"
         )
     found = document.get("parameters")
-    if not isinstance(found, dict) or set(found) - {"flop_edge", "flop_device"} or not found:
-        raise InputError(f"{path}: parameters: must hold flop_edge, flop_device, or both")
-    for name, value in found.items():
+    if not isinstance(found, dict) or set(found) - {"flop_edge", "flop_device", "edge"} or not found:
+        raise InputError(f"{path}: parameters: must hold flop_edge, flop_device, edge, or some of them")
+    edge = found.pop("edge", {})
+    if not isinstance(edge, dict) or set(edge) - set(_EDGE):
+        raise InputError(f"{path}: parameters.edge: must hold some of {', '.join(_EDGE)}")
+    for name, value in [*found.items(), *((f"edge.{name}", value) for name, value in edge.items())]:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
-            raise InputError(f"{path}: parameters.{name}: is {value!r}, must be a positive number of FLOP")
-    return {name: float(value) for name, value in found.items()}
+            raise InputError(f"{path}: parameters.{name}: is {value!r}, must be a positive number")
+    return {name: float(value) for name, value in found.items()}, {name: float(value) for name, value in edge.items()}
 
 
 def main() -> None:

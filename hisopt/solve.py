@@ -195,7 +195,8 @@ def _profiled(instance: Instance | IccInstance, profile: str | None) -> Instance
         return instance
     if not isinstance(instance, Instance):
         raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
-    return instance.replace(**load_parameters(profile))
+    system, edge = load_parameters(profile)
+    return instance.replace(**system, edge=instance.edge.replace(**edge))
 
 
 def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:

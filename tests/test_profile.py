@@ -106,4 +106,4 @@ def test_bad_arguments(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hisopt.solve", "--profile", "p.json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
-    assert done.stderr == "hisopt.solve: p.json: parameters.flop_edge: is -1, must be a positive number of FLOP\n"
+    assert done.stderr == "hisopt.solve: p.json: parameters.flop_edge: is -1, must be a positive number\n"
