@@ -91,7 +91,8 @@ class Warm:
     penalty: float
     cuts: Cuts
     cut_multipliers: FloatArray
-    size_multipliers: FloatArray  # of the cuts that the relaxation always has, shape (k, n)
+    size_multipliers: FloatArray  # of the cuts that the relaxation always has: of each user's cluster, shape (k, n)
+    whole_multipliers: FloatArray  # and of all clusters together, shape (0,) or (1,)
 
     def merge(self, i: int, j: int, weights: FloatArray) -> Warm:
         """Return the same with users i and j (i < j) as one; ``weights`` are those before."""
@@ -103,7 +104,7 @@ class Warm:
         return Warm(
             _without(self.primal, j), _fold(self.multiplier, i, j), self.penalty,
             self.cuts.renumbered(position), self.cut_multipliers,
-            np.array(sizes).reshape(len(sizes), len(weights) - 1),
+            np.array(sizes).reshape(len(sizes), len(weights) - 1), growth**2 * self.whole_multipliers,
         )  # fmt: skip
 
 
@@ -124,6 +125,24 @@ class Task:
             return min(self.most, self.users - self.clusters + 1)
         return self.most
 
+    @property
+    def equal(self) -> bool:
+        """Whether all clusters must be, and can be, of one size."""
+        return self.least == self.most and self.users % self.most == 0 and self.users // self.most <= self.clusters
+
+    @property
+    def largest_sum_of_squares(self) -> int:
+        """The most that the squared sizes of all clusters sum to; 0 if no sizes are allowed."""
+        best = 0
+        for used in range(1, self.clusters + 1):
+            extra = self.users - used * self.least
+            if 0 <= extra <= used * (self.most - self.least):
+                full, rest = divmod(extra, self.most - self.least) if extra else (0, 0)
+                sizes = [self.most] * full + ([self.least + rest] if rest else [])
+                sizes += [self.least] * (used - len(sizes))
+                best = max(best, sum(size**2 for size in sizes))
+        return best
+
     def from_relaxation(self, bound: float) -> float:
         """Return the bound on the criterion: that of the relaxation; for ``centroid``, sqrt(N mean)."""
         return math.sqrt(self.users * max(bound, 0.0)) if self.criterion == "centroid" else bound
@@ -133,7 +152,7 @@ class Task:
 
         Both use D^1/2 Z D^1/2 with D the weights of merged users, whose unit eigenvector or row sums come from the root
         of the weights. ``mean``: Z the Peng-Wei matrix. ``sum``: Z the 0-1 matrix, Z - 1 1'/M psd, with cluster sizes as
-        weighted row sums, and as eigenvalues, so none exceeds the largest size.
+        weighted row sums, and as eigenvalues, so none exceeds the largest size; if all are equal, the row sums are known.
         """
         size, weights = len(nodes), nodes.weights
         root = np.sqrt(weights)
@@ -145,20 +164,27 @@ class Task:
             lower = np.zeros((size, size))
             np.fill_diagonal(lower, 1 / self.longest)
             cuts = Cuts.none()
+        elif self.equal:
+            spectral = SpectralSet(vector, self.most, self.users - self.most, self.most, orthogonal=True)
+            upper, lower, cuts = np.ones((size, size)), np.eye(size), Cuts.none()
         else:
-            rest = self.users - self.users / self.clusters  # the trace that is left
-            spectral = SpectralSet(
-                vector, self.users / self.clusters, rest, min(rest, float(self.most)), orthogonal=False
-            )
-            upper, lower = np.ones((size, size)), np.eye(size)
-            index = np.repeat(np.arange(size), size)
-            column = np.tile(np.arange(size), size)
-            norm = float(np.linalg.norm(weights))
-            share = np.tile(weights, size) / norm
-            least = Cuts(index, index, column, share, np.full(size, self.least / norm))
-            cuts = least.join(Cuts(index, index, column, -share, np.full(size, -self.most / norm))).scaled(scale)
+            fixed = self.users / self.clusters
+            rest = self.users - fixed  # of the trace
+            spectral = SpectralSet(vector, fixed, rest, min(rest, float(self.most)), orthogonal=False)
+            upper, lower, cuts = np.ones((size, size)), np.eye(size), self._size_cuts(weights).scaled(scale)
         upper = np.where(nodes.apart, 0.0, upper * scale)
         return Relaxation(nodes.products / scale, spectral, lower * scale, upper), scale, cuts
+
+    def _size_cuts(self, weights: FloatArray) -> Cuts:
+        """Every user's cluster within the limits on sizes, and the sum of all squared sizes, 1'Z1, at most its maximum."""
+        size, norm = len(weights), float(np.linalg.norm(weights))
+        index, column = np.repeat(np.arange(size), size), np.tile(np.arange(size), size)
+        share = np.tile(weights, size) / norm
+        least = Cuts(index, index, column, share, np.full(size, self.least / norm))
+        cuts = least.join(Cuts(index, index, column, -share, np.full(size, -self.most / norm)))
+        pairs = np.outer(weights, weights).ravel() / norm**2
+        side = np.array([-self.largest_sum_of_squares / norm**2])
+        return cuts.join(Cuts(np.zeros(size * size, dtype=np.int64), index, column, -pairs, side))
 
 
 @dataclass
@@ -355,15 +381,15 @@ class Search:
 
 def _suspend(state: State, scale: FloatArray, cuts: Cuts, always: Cuts) -> Warm:
     own = np.arange(len(cuts)) >= len(always)
+    sizes, whole = np.split(state.cut_multipliers[~own], [len(always) - len(always) % len(scale)])
     return Warm(
         state.primal / scale, state.multiplier * scale, state.penalty,
-        cuts.keep(own).scaled(1 / scale), state.cut_multipliers[own],
-        state.cut_multipliers[~own].reshape(-1, len(scale)),
+        cuts.keep(own).scaled(1 / scale), state.cut_multipliers[own], sizes.reshape(-1, len(scale)), whole,
     )  # fmt: skip
 
 
 def _resume(warm: Warm, scale: FloatArray, always: Cuts) -> tuple[State, Cuts]:
-    multipliers = np.concatenate([warm.size_multipliers.ravel(), warm.cut_multipliers])
+    multipliers = np.concatenate([warm.size_multipliers.ravel(), warm.whole_multipliers, warm.cut_multipliers])
     state = State(warm.primal * scale, warm.multiplier / scale, multipliers, warm.penalty)
     return state, always.join(warm.cuts.scaled(scale))
 
