@@ -13,8 +13,9 @@ from __future__ import annotations
 import heapq
 import math
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from hisopt.solvers.balance import balance, packed
 from hisopt.solvers.hac import average_linkage
 from hisopt.solvers.hac_refined import cluster_values, refine
 from hisopt.solvers.interface import Deadline, Solver
-from hisopt.solvers.partition_cuts import separate
+from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import SubsetLattice, labels_of, membership
 from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
 
@@ -36,6 +37,7 @@ _PRUNE = 5e-7  # relative; below what counts as proven
 _STEPS = 30  # of the relaxation between two looks at its bound
 _ROUND = 2  # such looks between two rounds of cuts
 _VIOLATED = 1e-4  # least violation of a new cut, on the matrix' own entries
+_MOST_PARTITIONS = 2000  # of users into sizes, that are listed
 _LEAF = 10  # merged users that a dynamic program over subsets finishes
 
 
@@ -92,7 +94,7 @@ class Warm:
     cuts: Cuts
     cut_multipliers: FloatArray
     size_multipliers: FloatArray  # of the cuts that the relaxation always has: of each user's cluster, shape (k, n)
-    whole_multipliers: FloatArray  # and of all clusters together, shape (0,) or (1,)
+    whole_multipliers: FloatArray  # and of all clusters together, shape (0,) or (2,)
 
     def merge(self, i: int, j: int, weights: FloatArray) -> Warm:
         """Return the same with users i and j (i < j) as one; ``weights`` are those before."""
@@ -106,6 +108,65 @@ class Warm:
             self.cuts.renumbered(position), self.cut_multipliers,
             np.array(sizes).reshape(len(sizes), len(weights) - 1), growth**2 * self.whole_multipliers,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Which sizes the clusters of a node may have: partitions of N into at most M sizes within the limits.
+
+    ``squares`` are the sums of squared sizes that occur, increasing; ``least`` and ``most`` the extreme sizes that do.
+    Where there are too many partitions to list, ``squares`` holds their least and greatest sum alone.
+    """
+
+    least: int
+    most: int
+    squares: tuple[int, ...]
+    partitions: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def of(cls, users: int, clusters: int, least: int, most: int) -> Sizes:
+        """Return all that the limits allow."""
+        found = list(islice(_partitions(users, clusters, least, most), _MOST_PARTITIONS + 1))
+        if 0 < len(found) <= _MOST_PARTITIONS:
+            return cls._of_partitions(found)
+        return cls(least, most, (0, _largest_sum_of_squares(users, clusters, least, most)))
+
+    @classmethod
+    def _of_partitions(cls, partitions: Sequence[tuple[int, ...]]) -> Sizes:
+        squares = sorted({sum(size**2 for size in sizes) for sizes in partitions})
+        least, most = min(min(sizes) for sizes in partitions), max(max(sizes) for sizes in partitions)
+        return cls(least, most, tuple(squares), tuple(partitions))
+
+    def halves(self) -> list[Sizes]:
+        """Return the sizes with small and with large sums of squares; none where they cannot be divided."""
+        if not self.partitions or len(self.squares) < 2:
+            return []
+        middle = self.squares[len(self.squares) // 2]
+        low = [sizes for sizes in self.partitions if sum(size**2 for size in sizes) < middle]
+        return [Sizes._of_partitions(low), Sizes._of_partitions(list(set(self.partitions) - set(low)))]
+
+
+def _partitions(users: int, clusters: int, least: int, most: int) -> Iterator[tuple[int, ...]]:
+    """Yield the partitions of ``users`` into at most ``clusters`` sizes of ``least`` to ``most``, each in increasing order."""
+    if not users:
+        yield ()
+        return
+    for first in range(least, min(most, users) + 1):
+        if users - first == 0 or (clusters > 1 and first <= users - first <= most * (clusters - 1)):
+            for rest in _partitions(users - first, clusters - 1, first, most):
+                yield (first, *rest)
+
+
+def _largest_sum_of_squares(users: int, clusters: int, least: int, most: int) -> int:
+    """The most that the squared sizes of all clusters sum to; 0 if no sizes are allowed."""
+    best = 0
+    for used in range(1, clusters + 1):
+        extra = users - used * least
+        if 0 <= extra <= used * (most - least):
+            full, rest = divmod(extra, most - least) if extra else (0, 0)
+            sizes = [most] * full + ([least + rest] if rest else [])
+            best = max(best, sum(size**2 for size in sizes) + (used - len(sizes)) * least**2)
+    return best
 
 
 @dataclass(frozen=True)
@@ -125,29 +186,11 @@ class Task:
             return min(self.most, self.users - self.clusters + 1)
         return self.most
 
-    @property
-    def equal(self) -> bool:
-        """Whether all clusters must be, and can be, of one size."""
-        return self.least == self.most and self.users % self.most == 0 and self.users // self.most <= self.clusters
-
-    @property
-    def largest_sum_of_squares(self) -> int:
-        """The most that the squared sizes of all clusters sum to; 0 if no sizes are allowed."""
-        best = 0
-        for used in range(1, self.clusters + 1):
-            extra = self.users - used * self.least
-            if 0 <= extra <= used * (self.most - self.least):
-                full, rest = divmod(extra, self.most - self.least) if extra else (0, 0)
-                sizes = [self.most] * full + ([self.least + rest] if rest else [])
-                sizes += [self.least] * (used - len(sizes))
-                best = max(best, sum(size**2 for size in sizes))
-        return best
-
     def from_relaxation(self, bound: float) -> float:
         """Return the bound on the criterion: that of the relaxation; for ``centroid``, sqrt(N mean)."""
         return math.sqrt(self.users * max(bound, 0.0)) if self.criterion == "centroid" else bound
 
-    def relaxation(self, nodes: Weighted) -> tuple[Relaxation, FloatArray, Cuts]:
+    def relaxation(self, nodes: Weighted, sizes: Sizes) -> tuple[Relaxation, FloatArray, Cuts]:
         """Return the relaxation, the factors by which its matrix is the pairs' own, and the cuts it always has.
 
         Both use D^1/2 Z D^1/2 with D the weights of merged users, whose unit eigenvector or row sums come from the root
@@ -164,27 +207,28 @@ class Task:
             lower = np.zeros((size, size))
             np.fill_diagonal(lower, 1 / self.longest)
             cuts = Cuts.none()
-        elif self.equal:
-            spectral = SpectralSet(vector, self.most, self.users - self.most, self.most, orthogonal=True)
+        elif sizes.least == sizes.most:
+            spectral = SpectralSet(vector, sizes.most, self.users - sizes.most, sizes.most, orthogonal=True)
             upper, lower, cuts = np.ones((size, size)), np.eye(size), Cuts.none()
         else:
             fixed = self.users / self.clusters
             rest = self.users - fixed  # of the trace
-            spectral = SpectralSet(vector, fixed, rest, min(rest, float(self.most)), orthogonal=False)
-            upper, lower, cuts = np.ones((size, size)), np.eye(size), self._size_cuts(weights).scaled(scale)
+            spectral = SpectralSet(vector, fixed, rest, min(rest, float(sizes.most)), orthogonal=False)
+            upper, lower, cuts = np.ones((size, size)), np.eye(size), _size_cuts(weights, sizes).scaled(scale)
         upper = np.where(nodes.apart, 0.0, upper * scale)
         return Relaxation(nodes.products / scale, spectral, lower * scale, upper), scale, cuts
 
-    def _size_cuts(self, weights: FloatArray) -> Cuts:
-        """Every user's cluster within the limits on sizes, and the sum of all squared sizes, 1'Z1, at most its maximum."""
-        size, norm = len(weights), float(np.linalg.norm(weights))
-        index, column = np.repeat(np.arange(size), size), np.tile(np.arange(size), size)
-        share = np.tile(weights, size) / norm
-        least = Cuts(index, index, column, share, np.full(size, self.least / norm))
-        cuts = least.join(Cuts(index, index, column, -share, np.full(size, -self.most / norm)))
-        pairs = np.outer(weights, weights).ravel() / norm**2
-        side = np.array([-self.largest_sum_of_squares / norm**2])
-        return cuts.join(Cuts(np.zeros(size * size, dtype=np.int64), index, column, -pairs, side))
+
+def _size_cuts(weights: FloatArray, sizes: Sizes) -> Cuts:
+    """Every user's cluster, and the sum of all squared sizes, 1'Z1, within what the sizes allow."""
+    size, norm = len(weights), float(np.linalg.norm(weights))
+    index, column = np.repeat(np.arange(size), size), np.tile(np.arange(size), size)
+    share = np.tile(weights, size) / norm
+    least = Cuts(index, index, column, share, np.full(size, sizes.least / norm))
+    cuts = least.join(Cuts(index, index, column, -share, np.full(size, -sizes.most / norm)))
+    pairs, one = np.outer(weights, weights).ravel() / norm**2, np.zeros(size * size, dtype=np.int64)
+    cuts = cuts.join(Cuts(one, index, column, pairs, np.array([sizes.squares[0] / norm**2])))
+    return cuts.join(Cuts(one, index, column, -pairs, np.array([-sizes.squares[-1] / norm**2])))
 
 
 @dataclass
@@ -234,6 +278,7 @@ def _lloyd(points: FloatArray, clusters: int, seed: int) -> IntArray:
 class _Node:
     nodes: Weighted
     bound: float
+    sizes: Sizes
     warm: Warm | None = None
 
 
@@ -250,7 +295,8 @@ class Search:
         self.explored, self.closed = 0, -math.inf  # largest bound among what was given up as proven
         self._order = count()
         self.open: list[tuple[float, int, _Node]] = []  # a heap, the largest bound first
-        self._push(_Node(Weighted.of(instance.similarity_matrix), math.inf))
+        sizes = Sizes.of(self.task.users, self.task.clusters, self.task.least, most)
+        self._push(_Node(Weighted.of(instance.similarity_matrix), math.inf, sizes))
 
     def _push(self, node: _Node) -> None:
         heapq.heappush(self.open, (-node.bound, next(self._order), node))
@@ -295,12 +341,12 @@ class Search:
     def _process(self, node: _Node) -> list[_Node]:
         """Bound a node; return its children, none if it is proven."""
         nodes, task = node.nodes, self.task
-        if nodes.weights.max() > task.longest:
+        if nodes.weights.max() > (node.sizes.most if task.criterion == "sum" else task.longest):
             return []
         if len(nodes) <= _LEAF:
             self._finish(nodes)
             return []
-        relaxation, scale, always = task.relaxation(nodes)
+        relaxation, scale, always = task.relaxation(nodes, node.sizes)
         state, cuts = relaxation.start(), always
         state.cut_multipliers = np.zeros(len(always))
         if node.warm is not None:
@@ -314,7 +360,7 @@ class Search:
                 self.closed = max(self.closed, bound)
                 return []
             if self.deadline.passed:
-                return [_Node(nodes, bound, _suspend(state, scale, cuts, always))]
+                return [_Node(nodes, bound, node.sizes, _suspend(state, scale, cuts, always))]
             if len(history) % 8 == 4:
                 self.incumbent.round(state.primal, nodes)
             looks = 10 if task.criterion == "sum" else 20  # branching pays earlier where cuts close little of the gap
@@ -323,14 +369,20 @@ class Search:
                 active = (state.cut_multipliers > 1e-9) | (cuts.slack(state.primal) < 1e-5)
                 active[: len(always)] = True
                 cuts, state.cut_multipliers = cuts.keep(active), state.cut_multipliers[active]
-                new = separate(state.primal / scale, _VIOLATED, 5 * len(nodes)).scaled(scale)
+                new = separate(state.primal / scale, _VIOLATED, 5 * len(nodes))
+                if task.criterion == "sum":
+                    new = new.join(cliques(state.primal / scale, task.clusters, _VIOLATED, 5 * len(nodes)))
+                new = new.scaled(scale)
                 slow = slow or (len(new) < len(nodes) // 4 and state.residual < 1e-5)
                 cuts = cuts.join(new)
                 state.cut_multipliers = np.concatenate([state.cut_multipliers, np.zeros(len(new))])
             if slow:
                 break
         warm = _suspend(state, scale, cuts, always)
-        return self._branch(self._fix(nodes, relaxation, scale, state, cuts), bound, warm)
+        nodes = self._fix(nodes, relaxation, scale, state, cuts)
+        if task.criterion == "sum" and (halves := node.sizes.halves()):
+            return [_Node(nodes, bound, half, warm) for half in halves]
+        return self._branch(nodes, bound, node.sizes, warm)
 
     def _fix(self, nodes: Weighted, relaxation: Relaxation, scale: FloatArray, state: State, cuts: Cuts) -> Weighted:
         """Put pairs apart that no partition better than the incumbent joins: joined, Z_ij >= 1 / (largest size)."""
@@ -346,7 +398,7 @@ class Search:
         np.fill_diagonal(hopeless, False)
         return nodes.separate(hopeless) if hopeless.any() else nodes
 
-    def _branch(self, nodes: Weighted, bound: float, warm: Warm) -> list[_Node]:
+    def _branch(self, nodes: Weighted, bound: float, sizes: Sizes, warm: Warm) -> list[_Node]:
         own = warm.primal
         diagonal = np.diag(own)
         apart_from_whole = np.minimum(diagonal[:, None], diagonal[None, :]) - own
@@ -359,8 +411,8 @@ class Search:
             return []
         pair = np.zeros((len(nodes), len(nodes)), dtype=bool)
         pair[i, j] = True
-        together = _Node(nodes.merge(i, j), bound, warm.merge(i, j, nodes.weights))
-        return [_Node(nodes.separate(pair), bound, warm), together]
+        together = _Node(nodes.merge(i, j), bound, sizes, warm.merge(i, j, nodes.weights))
+        return [_Node(nodes.separate(pair), bound, sizes, warm), together]
 
     def _finish(self, nodes: Weighted) -> None:
         """Solve few merged users exactly by a dynamic program over their subsets."""
@@ -389,7 +441,10 @@ def _suspend(state: State, scale: FloatArray, cuts: Cuts, always: Cuts) -> Warm:
 
 
 def _resume(warm: Warm, scale: FloatArray, always: Cuts) -> tuple[State, Cuts]:
-    multipliers = np.concatenate([warm.size_multipliers.ravel(), warm.whole_multipliers, warm.cut_multipliers])
+    sizes = np.concatenate([warm.size_multipliers.ravel(), warm.whole_multipliers])
+    if len(sizes) != len(always):  # the parent's sizes were not equal, and the child's are
+        sizes = np.zeros(len(always))
+    multipliers = np.concatenate([sizes, warm.cut_multipliers])
     state = State(warm.primal * scale, warm.multiplier / scale, multipliers, warm.penalty)
     return state, always.join(warm.cuts.scaled(scale))
 

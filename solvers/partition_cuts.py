@@ -28,6 +28,36 @@ def separate(own: FloatArray, tolerance: float, most: int) -> Cuts:
     return _pairs(own, tolerance).join(_triangles(own, tolerance, most)).join(_two_partition(own, tolerance, most))
 
 
+def cliques(own: FloatArray, clusters: int, tolerance: float, most: int) -> Cuts:
+    """Return cuts that a 0-1 matrix' relaxation violates: of any M + 1 users two are together, so their pairs sum to 1 or more.
+
+    (Chopra and Rao, 1993.) Every pair grows by the user who adds least, so some violated cuts may be missed.
+    """
+    size = len(own)
+    if size <= clusters:
+        return Cuts.none()
+    first, second = np.triu_indices(size, 1)
+    rows = np.arange(len(first))
+    chosen = np.zeros((len(rows), clusters + 1), dtype=np.int64)
+    chosen[:, 0], chosen[:, 1] = first, second
+    total, near = own[first, second].copy(), own[first] + own[second]
+    near[rows, first] = near[rows, second] = np.inf
+    for k in range(2, clusters + 1):
+        user = near.argmin(axis=1)
+        total += near[rows, user]
+        chosen[:, k] = user
+        near += own[user]
+        near[rows, user] = np.inf
+    found = np.unique(np.sort(chosen[total < 1 - tolerance], axis=1), axis=0)
+    a, b = np.triu_indices(clusters + 1, 1)
+    sums = own[found[:, a], found[:, b]].sum(axis=1)
+    found = found[np.argsort(sums, kind="stable")[:most]]
+    count, pairs = len(found), len(a)
+    return Cuts(
+        np.repeat(np.arange(count), pairs), found[:, a].ravel(), found[:, b].ravel(), np.ones(count * pairs), np.ones(count)
+    )
+
+
 def cuts_of(side: IntArray) -> Cuts:
     """Return the cuts <.,Z> >= 0 of the rows of ``side`` (k, n), 1 in S, -1 in T and 0 elsewhere."""
     entries = [np.zeros((4, 0), dtype=np.int64)]
