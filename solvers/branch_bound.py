@@ -38,6 +38,7 @@ _STEPS = 30  # of the relaxation between two looks at its bound
 _ROUND = 2  # such looks between two rounds of cuts
 _VIOLATED = 1e-4  # least violation of a new cut, on the matrix' own entries
 _MOST_PARTITIONS = 2000  # of users into sizes, that are listed
+_MOST_CLUSTERS = 100  # with which they are
 _LEAF = 10  # merged users that a dynamic program over subsets finishes
 
 
@@ -115,7 +116,7 @@ class Sizes:
     """Which sizes the clusters of a node may have: partitions of N into at most M sizes within the limits.
 
     ``squares`` are the sums of squared sizes that occur, increasing; ``least`` and ``most`` the extreme sizes that do.
-    Where there are too many partitions to list, ``squares`` holds their least and greatest sum alone.
+    Where there are too many partitions to list, or none, ``squares`` holds their least and greatest sum alone.
     """
 
     least: int
@@ -126,7 +127,8 @@ class Sizes:
     @classmethod
     def of(cls, users: int, clusters: int, least: int, most: int) -> Sizes:
         """Return all that the limits allow."""
-        found = list(islice(_partitions(users, clusters, least, most), _MOST_PARTITIONS + 1))
+        few = clusters <= _MOST_CLUSTERS
+        found = list(islice(_partitions(users, clusters, least, most), _MOST_PARTITIONS + 1)) if few else []
         if 0 < len(found) <= _MOST_PARTITIONS:
             return cls._of_partitions(found)
         return cls(least, most, (0, _largest_sum_of_squares(users, clusters, least, most)))
@@ -152,9 +154,10 @@ def _partitions(users: int, clusters: int, least: int, most: int) -> Iterator[tu
         yield ()
         return
     for first in range(least, min(most, users) + 1):
-        if users - first == 0 or (clusters > 1 and first <= users - first <= most * (clusters - 1)):
-            for rest in _partitions(users - first, clusters - 1, first, most):
-                yield (first, *rest)
+        rest = users - first
+        if not rest or any(used * first <= rest <= used * most for used in range(1, clusters)):
+            for others in _partitions(rest, clusters - 1, first, most):
+                yield (first, *others)
 
 
 def _largest_sum_of_squares(users: int, clusters: int, least: int, most: int) -> int:
@@ -363,15 +366,16 @@ class Search:
                 return [_Node(nodes, bound, node.sizes, _suspend(state, scale, cuts, always))]
             if len(history) % 8 == 4:
                 self.incumbent.round(state.primal, nodes)
-            looks = 10 if task.criterion == "sum" else 20  # branching pays earlier where cuts close little of the gap
+            looks = 2 if task.criterion == "sum" else 20  # branching pays earlier where cuts close little of the gap
             slow = len(history) > 2 * looks and history[-looks - 1] - bound < 0.05 * (bound - self.incumbent.value)
             if len(history) % _ROUND == 1:
                 active = (state.cut_multipliers > 1e-9) | (cuts.slack(state.primal) < 1e-5)
                 active[: len(always)] = True
                 cuts, state.cut_multipliers = cuts.keep(active), state.cut_multipliers[active]
-                new = separate(state.primal / scale, _VIOLATED, 5 * len(nodes))
+                most = (1 if task.criterion == "sum" else 5) * len(nodes)
+                new = separate(state.primal / scale, _VIOLATED, most)
                 if task.criterion == "sum":
-                    new = new.join(cliques(state.primal / scale, task.clusters, _VIOLATED, 5 * len(nodes)))
+                    new = new.join(cliques(state.primal / scale, task.clusters, _VIOLATED, most))
                 new = new.scaled(scale)
                 slow = slow or (len(new) < len(nodes) // 4 and state.residual < 1e-5)
                 cuts = cuts.join(new)

@@ -54,7 +54,11 @@ def cliques(own: FloatArray, clusters: int, tolerance: float, most: int) -> Cuts
     found = found[np.argsort(sums, kind="stable")[:most]]
     count, pairs = len(found), len(a)
     return Cuts(
-        np.repeat(np.arange(count), pairs), found[:, a].ravel(), found[:, b].ravel(), np.ones(count * pairs), np.ones(count)
+        np.repeat(np.arange(count), pairs),
+        found[:, a].ravel(),
+        found[:, b].ravel(),
+        np.ones(count * pairs),
+        np.ones(count),
     )
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
 from hisopt.corpus import shipped
 from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.solvers.branch_bound import BranchBound, Task, Weighted
-from hisopt.solvers.partition_cuts import separate
+from hisopt.solvers.branch_bound import BranchBound, Sizes, Task, Weighted
+from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import Partitions
 from hisopt.solvers.spectral_relaxation import SpectralSet, State, project_capped_simplex
 
@@ -53,19 +53,23 @@ def test_spectral_sets_project_and_bound(orthogonal: bool) -> None:
         assert (other * inside).sum() <= spectral.support((other + other.T) / 2) + 1e-12
 
 
-@pytest.mark.parametrize("criterion", ["mean", "centroid", "sum"])
+@pytest.mark.parametrize(("criterion", "least", "most"), [
+    ("mean", 1, 6), ("centroid", 1, 6), ("sum", 1, 6), ("sum", 2, 3), ("sum", 3, 5), ("sum", 4, 4),
+])  # fmt: skip
 @pytest.mark.parametrize("seed", range(6))
-def test_any_multipliers_bound_every_partition(criterion: str, seed: int) -> None:
+def test_any_multipliers_bound_every_partition(criterion: str, least: int, most: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    instance = draw_instance(rng, 8, 3).replace(cluster_size_min=1, cluster_size_max=6)
+    instance = draw_instance(rng, 8, 3).replace(cluster_size_min=least, cluster_size_max=most)
     problem = Problem("clustering", instance, criterion)  # type: ignore[arg-type]
-    task = Task(criterion, 8, 3, 1, 6)
+    task, sizes = Task(criterion, 8, 3, least, most), Sizes.of(8, 3, least, most)
     best = Partitions().solve(problem, LIMITS).bound
     assert best is not None
     nodes = Weighted.of(instance.similarity_matrix)
-    relaxation, scale, cuts = task.relaxation(nodes)
+    relaxation, scale, cuts = task.relaxation(nodes, sizes)
     matrix = rng.uniform(size=(8, 8))
     cuts = cuts.join(separate(matrix + matrix.T, 0.0, 30).scaled(scale))
+    if criterion == "sum":
+        cuts = cuts.join(cliques((matrix + matrix.T) / 10, 3, 0.0, 30).scaled(scale))
     for size in (0.0, 0.1, 3.0):
         noise = rng.normal(size=(8, 8)) * size
         state = State(np.zeros((8, 8)), noise + noise.T, np.abs(rng.normal(size=len(cuts))) * size, 1.0)
@@ -76,6 +80,33 @@ def test_any_multipliers_bound_every_partition(criterion: str, seed: int) -> Non
     relaxation.iterate(state, cuts, 300)
     near = task.from_relaxation(relaxation.bound(state, cuts))
     assert best <= near <= best * 1.5  # and the iteration brings it close
+
+
+def test_sizes_are_all_partitions_within_the_limits() -> None:
+    sizes = Sizes.of(10, 3, 2, 5)
+    assert set(sizes.partitions) == {(2, 3, 5), (2, 4, 4), (3, 3, 4), (5, 5)}
+    assert sizes.squares == (34, 36, 38, 50)
+    low, high = sizes.halves()
+    assert set(low.partitions) | set(high.partitions) == set(sizes.partitions)
+    assert low.squares[-1] < high.squares[0]
+    assert (low.least, low.most) == (2, 4)
+    assert all(not half.halves() for part in (low, high) for half in part.halves())
+    assert Sizes.of(11, 3, 4, 5).partitions == ()  # none
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 400), (3, 90), (40, 200)])
+def test_the_largest_sum_of_squares_where_sizes_are_too_many_to_list(least: int, most: int) -> None:
+    sizes = Sizes.of(400, 10, least, most)
+    assert not sizes.partitions
+    assert not sizes.halves()
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        drawn = np.full(int(rng.integers(max(400 // most, 1), min(10, 400 // least) + 1)), least)
+        while drawn.sum() < 400 and (drawn < most).any():
+            k = rng.choice(np.flatnonzero(drawn < most))
+            drawn[k] += min(most - drawn[k], 400 - drawn.sum(), rng.integers(1, 100))
+        if drawn.sum() == 400:
+            assert (drawn**2).sum() <= sizes.squares[-1]
 
 
 def test_merging_keeps_the_value_of_partitions() -> None:

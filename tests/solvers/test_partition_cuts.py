@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hisopt.arrays import FloatArray
-from hisopt.solvers.branch_bound import Warm
-from hisopt.solvers.partition_cuts import cuts_of, separate
+from hisopt.solvers.branch_bound import Sizes, Warm, Weighted, _size_cuts
+from hisopt.solvers.partition_cuts import cliques, cuts_of, separate
 from hisopt.solvers.spectral_relaxation import Cuts
 
 
@@ -35,6 +35,20 @@ def test_every_cut_holds_for_every_partition(weighted: bool) -> None:
         assert slack.min() >= -1e-12
         tight |= slack < 1e-12
     assert tight[sides.sum(axis=1) <= 0].all()  # with |S| <= |T| none could be stronger
+
+
+def test_clique_cuts_hold_for_every_partition_into_few_clusters() -> None:
+    cuts = cliques(np.zeros((5, 5)), 3, 1e-6, 100)
+    assert 1 <= len(cuts) <= 5
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        noise = rng.uniform(size=(5, 5)) / 10
+        cuts = cuts.join(cliques(noise + noise.T, 3, 1e-6, 100))
+    for matrix in matrices(5, weighted=False):
+        few = np.linalg.matrix_rank(matrix) <= 3
+        assert cuts.slack(matrix).min() >= (0 if few else -1)
+    assert cuts.slack(np.eye(5)).min() == -1  # five clusters
+    assert not len(cliques(np.zeros((3, 3)), 3, 1e-6, 100))
 
 
 def test_a_cut_is_the_inequality_of_its_docstring() -> None:
@@ -75,11 +89,21 @@ def test_merged_cuts_and_multipliers_keep_their_meaning() -> None:
     rng = np.random.default_rng(0)
     sides = rng.integers(-1, 2, size=(20, 5))
     multiplier = rng.normal(size=(5, 5))
-    warm = Warm(np.eye(5), multiplier + multiplier.T, 1.0, cuts_of(sides), np.ones(20), np.zeros((0, 5)))
+    warm = Warm(np.eye(5), multiplier + multiplier.T, 1.0, cuts_of(sides), np.ones(20), rng.uniform(size=(2, 5)),
+                rng.uniform(size=2))  # fmt: skip
     merged = warm.merge(1, 3, np.ones(5))
+    nodes, sizes = Weighted.of(np.eye(5)), Sizes.of(5, 3, 1, 5)
+    always, fewer = _size_cuts(np.ones(5), sizes), _size_cuts(nodes.merge(1, 3).weights, sizes)
     assert isinstance(merged.cuts, Cuts)
     for matrix in matrices(5, weighted=True):
         if matrix[1, 3] > 0:  # together: rows 1 and 3 are equal
             small = np.delete(np.delete(matrix, 3, axis=0), 3, axis=1)
             np.testing.assert_allclose(merged.cuts.slack(small), warm.cuts.slack(matrix), atol=1e-12)
+            before = np.concatenate([warm.size_multipliers.ravel(), warm.whole_multipliers])
+            after = np.concatenate([merged.size_multipliers.ravel(), merged.whole_multipliers])
+            together = (matrix > 0).astype(float)
+            few = np.delete(np.delete(together, 3, axis=0), 3, axis=1)
+            assert after @ (fewer.slack(few) + fewer.side) == pytest.approx(
+                before @ (always.slack(together) + always.side)
+            )
             assert (merged.multiplier * small).sum() == pytest.approx((warm.multiplier * matrix).sum())
