@@ -69,7 +69,7 @@ def _weights(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
     default=None,
     help="Whether the instances drawn at the start stay. [default: fresh]",
 )
-@click.option("--updates", type=int, metavar="U", help="Updates in all. [default: 1000; tuned 600]")
+@click.option("--updates", type=int, metavar="U", help="Updates in all. [default: 1000; tuned 1200]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of networks, actions and instances.")
 @click.option(
     "--time-limit", type=float, metavar="S", help="Stop after so many seconds, with a checkpoint to go on from."
