@@ -35,8 +35,8 @@ def play(game: StepGame, reward: str, common: Tensor, edge: Tensor, deadline: De
     """Let one user after the other take its best reply until nobody gains, a state returns, or time is up.
 
     ``game`` holds one instance, ``common`` and ``edge`` the start, shapes (N,). With the reward ``marginal`` the
-    dynamics always end: a move's gain is the utility's, which has finitely many values. With (33) nothing forbids a
-    cycle; one is reported if a state returns.
+    dynamics always end: a move's gain is the utility's, which has finitely many values. With (33) they may go round
+    for ever, as there need not be an equilibrium (the tests have three users without); a state that returns is reported.
     """
     import torch
 

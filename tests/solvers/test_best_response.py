@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
-from hisopt.instance import StepLimits
+from hisopt.instance import Instance, StepLimits, Weights
 from hisopt.solvers.best_response import BestResponse, play, regret
 from hisopt.solvers.hac import clustered
 from hisopt.solvers.joint_exact import JointExact
@@ -53,6 +53,28 @@ def test_equilibria_of_a_tiny_game_are_those_of_enumeration() -> None:
         found = play(game, "individual", common, edge)
         if found.equilibrium:
             assert tuple(zip(found.common.tolist(), found.edge.tolist(), strict=True)) in equilibria
+
+
+def test_three_users_without_an_equilibrium() -> None:
+    """A counterexample: reward (33) need not have a pure equilibrium, and best replies then go round for ever."""
+    base = PRESETS["small"].replace(users=3, max_clusters=1).sample(0)
+    assert isinstance(base, Instance)
+    instance = base.replace(
+        clusters=np.zeros(3, dtype=int), similarity=np.array([0.45, 0.45, 0.5]),
+        steps=StepLimits(total=12, common_max=6, edge_min=1, edge_max=1, device_min=2, device_max=12),
+        weights=Weights(quality=1, delay=0.003, energy=5e-7), edge=base.edge.replace(sms=120),
+        devices=base.devices.replace(sms=np.array([140.0, 130.0, 64.0])),
+    )  # fmt: skip
+    game = StepGame.of([instance])
+    edge = torch.ones(3, dtype=torch.int64)
+    for profile in product(range(7), repeat=3):
+        common = torch.tensor(profile)
+        assert regret(game, "individual", common, edge) > 1e-6
+        assert not play(game, "individual", common, edge).equilibrium
+    found = BestResponse().solve(Problem("joint", instance), LIMITS)
+    assert found.termination is Termination.ITERATION_LIMIT
+    assert found.details["cycled"]
+    assert play(game, "marginal", torch.zeros(3, dtype=torch.int64), edge).equilibrium
 
 
 def test_marginal_rewards_climb_the_utility_and_the_optimum_is_an_equilibrium() -> None:
