@@ -13,9 +13,8 @@ from __future__ import annotations
 import heapq
 import math
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from hisopt.solvers.hac_refined import cluster_values, refine
 from hisopt.solvers.interface import Deadline, Solver
 from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import SubsetLattice, labels_of, membership
+from hisopt.solvers.size_limits import Sizes
 from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
 
 PROVEN = 1e-6
@@ -37,8 +37,6 @@ _PRUNE = 5e-7  # relative; below what counts as proven
 _STEPS = 30  # of the relaxation between two looks at its bound
 _ROUND = 2  # such looks between two rounds of cuts
 _VIOLATED = 1e-4  # least violation of a new cut, on the matrix' own entries
-_MOST_PARTITIONS = 2000  # of users into sizes, that are listed
-_MOST_CLUSTERS = 100  # with which they are
 _LEAF = 10  # merged users that a dynamic program over subsets finishes
 
 
@@ -112,67 +110,6 @@ class Warm:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Which sizes the clusters of a node may have: partitions of N into at most M sizes within the limits.
-
-    ``squares`` are the sums of squared sizes that occur, increasing; ``least`` and ``most`` the extreme sizes that do.
-    Where there are too many partitions to list, or none, ``squares`` holds their least and greatest sum alone.
-    """
-
-    least: int
-    most: int
-    squares: tuple[int, ...]
-    partitions: tuple[tuple[int, ...], ...] = ()
-
-    @classmethod
-    def of(cls, users: int, clusters: int, least: int, most: int) -> Sizes:
-        """Return all that the limits allow."""
-        few = clusters <= _MOST_CLUSTERS
-        found = list(islice(_partitions(users, clusters, least, most), _MOST_PARTITIONS + 1)) if few else []
-        if 0 < len(found) <= _MOST_PARTITIONS:
-            return cls._of_partitions(found)
-        return cls(least, most, (0, _largest_sum_of_squares(users, clusters, least, most)))
-
-    @classmethod
-    def _of_partitions(cls, partitions: Sequence[tuple[int, ...]]) -> Sizes:
-        squares = sorted({sum(size**2 for size in sizes) for sizes in partitions})
-        least, most = min(min(sizes) for sizes in partitions), max(max(sizes) for sizes in partitions)
-        return cls(least, most, tuple(squares), tuple(partitions))
-
-    def halves(self) -> list[Sizes]:
-        """Return the sizes with small and with large sums of squares; none where they cannot be divided."""
-        if not self.partitions or len(self.squares) < 2:
-            return []
-        middle = self.squares[len(self.squares) // 2]
-        low = [sizes for sizes in self.partitions if sum(size**2 for size in sizes) < middle]
-        return [Sizes._of_partitions(low), Sizes._of_partitions(list(set(self.partitions) - set(low)))]
-
-
-def _partitions(users: int, clusters: int, least: int, most: int) -> Iterator[tuple[int, ...]]:
-    """Yield the partitions of ``users`` into at most ``clusters`` sizes of ``least`` to ``most``, each in increasing order."""
-    if not users:
-        yield ()
-        return
-    for first in range(least, min(most, users) + 1):
-        rest = users - first
-        if not rest or any(used * first <= rest <= used * most for used in range(1, clusters)):
-            for others in _partitions(rest, clusters - 1, first, most):
-                yield (first, *others)
-
-
-def _largest_sum_of_squares(users: int, clusters: int, least: int, most: int) -> int:
-    """The most that the squared sizes of all clusters sum to; 0 if no sizes are allowed."""
-    best = 0
-    for used in range(1, clusters + 1):
-        extra = users - used * least
-        if 0 <= extra <= used * (most - least):
-            full, rest = divmod(extra, most - least) if extra else (0, 0)
-            sizes = [most] * full + ([least + rest] if rest else [])
-            best = max(best, sum(size**2 for size in sizes) + (used - len(sizes)) * least**2)
-    return best
-
-
-@dataclass(frozen=True)
 class Task:
     """What is maximised: the criterion, at most ``clusters`` clusters, of ``least`` to ``most`` users each."""
 
@@ -217,21 +154,9 @@ class Task:
             fixed = self.users / self.clusters
             rest = self.users - fixed  # of the trace
             spectral = SpectralSet(vector, fixed, rest, min(rest, float(sizes.most)), orthogonal=False)
-            upper, lower, cuts = np.ones((size, size)), np.eye(size), _size_cuts(weights, sizes).scaled(scale)
+            upper, lower, cuts = np.ones((size, size)), np.eye(size), sizes.cuts(weights).scaled(scale)
         upper = np.where(nodes.apart, 0.0, upper * scale)
         return Relaxation(nodes.products / scale, spectral, lower * scale, upper), scale, cuts
-
-
-def _size_cuts(weights: FloatArray, sizes: Sizes) -> Cuts:
-    """Every user's cluster, and the sum of all squared sizes, 1'Z1, within what the sizes allow."""
-    size, norm = len(weights), float(np.linalg.norm(weights))
-    index, column = np.repeat(np.arange(size), size), np.tile(np.arange(size), size)
-    share = np.tile(weights, size) / norm
-    least = Cuts(index, index, column, share, np.full(size, sizes.least / norm))
-    cuts = least.join(Cuts(index, index, column, -share, np.full(size, -sizes.most / norm)))
-    pairs, one = np.outer(weights, weights).ravel() / norm**2, np.zeros(size * size, dtype=np.int64)
-    cuts = cuts.join(Cuts(one, index, column, pairs, np.array([sizes.squares[0] / norm**2])))
-    return cuts.join(Cuts(one, index, column, -pairs, np.array([-sizes.squares[-1] / norm**2])))
 
 
 @dataclass

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
 from hisopt.corpus import shipped
 from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.solvers.branch_bound import BranchBound, Sizes, Task, Weighted
+from hisopt.solvers.branch_bound import BranchBound, Task, Weighted
 from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import Partitions
+from hisopt.solvers.size_limits import Sizes
 from hisopt.solvers.spectral_relaxation import SpectralSet, State, project_capped_simplex
 
 LIMITS = Limits(time_s=300)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hisopt.arrays import FloatArray
-from hisopt.solvers.branch_bound import Sizes, Warm, Weighted, _size_cuts
+from hisopt.solvers.branch_bound import Warm, Weighted
 from hisopt.solvers.partition_cuts import cliques, cuts_of, separate
+from hisopt.solvers.size_limits import Sizes
 from hisopt.solvers.spectral_relaxation import Cuts
 
 
@@ -93,7 +94,7 @@ def test_merged_cuts_and_multipliers_keep_their_meaning() -> None:
                 rng.uniform(size=2))  # fmt: skip
     merged = warm.merge(1, 3, np.ones(5))
     nodes, sizes = Weighted.of(np.eye(5)), Sizes.of(5, 3, 1, 5)
-    always, fewer = _size_cuts(np.ones(5), sizes), _size_cuts(nodes.merge(1, 3).weights, sizes)
+    always, fewer = sizes.cuts(np.ones(5)), sizes.cuts(nodes.merge(1, 3).weights)
     assert isinstance(merged.cuts, Cuts)
     for matrix in matrices(5, weighted=True):
         if matrix[1, 3] > 0:  # together: rows 1 and 3 are equal
