@@ -89,6 +89,11 @@ def measure(
                 raise InputError(
                     f"the card's memory does not hold this model and batch: {str(error).splitlines()[0]}"
                 ) from None
+            except RuntimeError as error:
+                if mode == "eager":
+                    raise
+                missing.append(f"{dtype}, {mode}: {next(iter(str(error).splitlines()), type(error).__name__)}")
+                continue
             runs.append({"dtype": dtype, "mode": mode} | _plain(timing, flop))
             if law is None:
                 law = _law(work, flop, meter, sm_counts, repeats, warm_up, flop_per_cycle, missing)

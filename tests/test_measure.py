@@ -88,6 +88,20 @@ def test_the_whole_path_on_this_processor() -> None:
     json.dumps(found, allow_nan=False)
 
 
+def test_a_model_that_does_not_compile_is_measured_as_it_is() -> None:
+    def broken(model: Any) -> Any:
+        def run(**inputs: Any) -> None:
+            raise RuntimeError("no compiler\nand a long trace")
+
+        return run
+
+    found = measure.measure(
+        SPEC, CONDITIONS, FLOP, CpuMeter(), dtypes=("float32",), repeats=1, warm_up=0, compile_step=broken
+    )
+    assert [run["mode"] for run in found["runs"]] == ["eager"]
+    assert "float32, compiled: no compiler" in found["missing"]
+
+
 def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -> None:
     found = measure.measure(SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",), repeats=3)
     law = found["sm_law"]
