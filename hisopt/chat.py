@@ -121,6 +121,8 @@ class LocalModel:
                 from llama_cpp import Llama
             except ImportError:
                 raise InputError("a GGUF model needs the extra 'llm' (pip install 'hisopt[llm]')") from None
+            except (OSError, RuntimeError) as error:  # its compiled library does not load
+                raise InputError(f"llama-cpp-python: {' '.join(str(error).split())[:200]}") from None
             try:
                 self._llama = Llama(model_path=str(self.path), n_ctx=self.context, seed=0, verbose=False)
             except (ValueError, OSError) as error:
