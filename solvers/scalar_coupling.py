@@ -17,12 +17,14 @@ over the Pareto frontier of (sum load, sum gain), pruned by loss and by the cell
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.solvers.interface import Deadline
 
+_AT_ONCE = 64  # options whose pairs are compared in one array
 _PAIRWISE = 3000  # options a group up to which all pairs are compared
 _NEIGHBOURS = 48  # beyond, each option is compared with so many on either side
 _FRONTIER = 200_000  # states of a merge beyond which its cell is split
@@ -239,16 +241,25 @@ class _Search:
         load, reduced = self.load[order], self.reduced[order]
         radius = np.sqrt(self.budget * np.maximum(self.loss - reduced, 0.0))
         low, high = -radius, radius
+
+        def limits(small: Any, large: Any) -> tuple[FloatArray, FloatArray]:
+            """Return where the option with the smaller load stops, and the one with the larger begins, to be possible."""
+            delta = load[large] - load[small]
+            slope = self.budget * (reduced[large] - reduced[small]) / delta
+            above, below = (slope + delta) / 2, (slope - delta) / 2
+            return above + 1e-9 * (np.abs(above) + radius[0]), below - 1e-9 * (np.abs(below) + radius[0])
+
         size = len(order)
-        shifts = range(1, size) if size <= _PAIRWISE else range(1, _NEIGHBOURS)
-        for shift in shifts:
-            delta = load[shift:] - load[:-shift]
-            limit = (self.budget * (reduced[shift:] - reduced[:-shift]) / delta + delta) / 2
-            limit += 1e-9 * (np.abs(limit) + radius[0])
-            np.minimum(high[:-shift], limit, out=high[:-shift])
-            limit = (self.budget * (reduced[shift:] - reduced[:-shift]) / delta - delta) / 2
-            limit -= 1e-9 * (np.abs(limit) + radius[0])
-            np.maximum(low[shift:], limit, out=low[shift:])
+        if size <= _AT_ONCE:
+            small, large = np.triu_indices(size, 1)
+            above, below = limits(small, large)
+            np.minimum.at(high, small, above)
+            np.maximum.at(low, large, below)
+        else:
+            for shift in range(1, size if size <= _PAIRWISE else _NEIGHBOURS):
+                above, below = limits(slice(None, -shift), slice(shift, None))
+                np.minimum(high[:-shift], above, out=high[:-shift])
+                np.maximum(low[shift:], below, out=low[shift:])
         keep = low <= high
         return order[keep], low[keep], high[keep]
 

@@ -200,7 +200,6 @@ def _useful_common(
     load = np.sqrt(work_cost[:, None] * (limits.edge_min * sizes[:, None] + steps))
     value = best - step_cost * steps
     for more in range(1, len(steps)):
-        for less in range(more):
-            gained = value[:, more] - value[:, less]
-            keep[:, less] &= gained < 2 * largest * (load[:, more] - load[:, less]) / budget
+        gained = value[:, more, None] - value[:, :more]
+        keep[:, :more] &= gained < 2 * largest * (load[:, more, None] - load[:, :more]) / budget
     return keep
