@@ -28,7 +28,6 @@ _AT_ONCE = 64  # options whose pairs are compared in one array
 _PAIRWISE = 3000  # options a group up to which all pairs are compared
 _NEIGHBOURS = 48  # beyond, each option is compared with so many on either side
 _FRONTIER = 200_000  # states of a merge beyond which its cell is split
-_SMALL_PRODUCT = 20_000.0
 _MAX_SPLITS = 60
 
 
@@ -212,9 +211,7 @@ class _Search:
             active = self._active(boxes, low, high)
             if active is None:
                 continue
-            product = float(np.prod([float(len(box[0])) for box in active]))
-            cut = product > _SMALL_PRODUCT and depth < 12
-            if not cut and self._merge(active, low, high, final=depth >= _MAX_SPLITS):
+            if self._merge(active, low, high, final=depth >= _MAX_SPLITS):
                 continue
             if depth >= _MAX_SPLITS:
                 self._leave_open(nearest)
@@ -282,15 +279,16 @@ class _Search:
             if least.sum() > room:
                 return None
             changed = False
+            others_smallest = self._fixed_load + smallest.sum() - smallest
+            others_largest = self._fixed_load + largest.sum() - largest
+            room_of = room - least.sum() + least
             for i, (options, start, end) in enumerate(active):
                 load = self.load[options]
-                others_small = self._fixed_load + smallest.sum() - smallest[i]
-                others_large = self._fixed_load + largest.sum() - largest[i]
                 slack = 1e-9 * (self.multiplier + abs(high) + abs(low))
                 keep = (
-                    (self.reduced[options] <= room - least.sum() + least[i])
-                    & (self.multiplier - load - others_large <= high + slack)
-                    & (self.multiplier - load - others_small >= low - slack)
+                    (self.reduced[options] <= room_of[i])
+                    & (self.multiplier - load - others_largest[i] <= high + slack)
+                    & (self.multiplier - load - others_smallest[i] >= low - slack)
                 )
                 if not keep.all():
                     changed = True
