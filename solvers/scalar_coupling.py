@@ -10,8 +10,9 @@ matter, and the total load must come close to lambda: with u = lambda - S, |u| <
 
 An option k of an optimal choice also cannot be improved by exchanging it alone for k' of its group. With
 delta = load_k' - load_k that says 2 u delta <= V (r_k' - r_k) + delta^2, an interval of u in which k can be optimal.
-The search splits the range of u into cells, keeps in each the options whose interval meets it, and merges the groups
-over the Pareto frontier of (sum load, sum gain), pruned by loss and by the cell.
+The search keeps in a cell of u (the whole range at first) the options whose interval meets it, and merges the groups
+over the Pareto frontier of (sum load, sum gain), pruned by loss and by the cell; a cell is split only where its frontier
+grows too large.
 """
 
 from __future__ import annotations
