@@ -7,6 +7,7 @@ instances, BenchMARL (TorchRL) on the PettingZoo environment. BenchMARL is no de
 from __future__ import annotations
 
 import time
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -82,12 +83,19 @@ def theirs(settings: Settings, updates: int) -> float:
     def seconds(iterations: int) -> float:
         config.max_n_iters = iterations
         task = Task(name="STEPS", config={})
-        experiment = Experiment(
-            task=task, algorithm_config=algorithm, model_config=model, critic_model_config=model, seed=0, config=config
-        )
-        start = time.perf_counter()
-        experiment.run()
-        return time.perf_counter() - start
+        with TemporaryDirectory() as folder:  # for the pickled settings that BenchMARL leaves behind
+            config.save_folder = folder
+            experiment = Experiment(
+                task=task,
+                algorithm_config=algorithm,
+                model_config=model,
+                critic_model_config=model,
+                seed=0,
+                config=config,
+            )
+            start = time.perf_counter()
+            experiment.run()
+            return time.perf_counter() - start
 
     return (seconds(1 + updates) - seconds(1)) / updates
 
