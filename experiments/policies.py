@@ -17,7 +17,7 @@ import torch
 from hisopt import Limits, Problem
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
-from hisopt.files import write_atomically
+from hisopt.files import save_svg, write_atomically
 from hisopt.instance import Instance
 from hisopt.scenario import Scenario
 from hisopt.solvers import ippo
@@ -87,11 +87,6 @@ def gaps(policy: ippo.Policy, instances: list[Instance], optimum: np.ndarray) ->
     return np.asarray((optimum - game.utility(common, edge).numpy()) / np.abs(optimum))
 
 
-def optima(instances: list[Instance]) -> np.ndarray:
-    """Proven optima of the joint problem."""
-    return np.array([JointExact().solve(Problem("joint", i), Limits()).bound for i in instances])
-
-
 def drawn(scenario: Scenario, count: int) -> list[Instance]:
     """Held-out instances with HAC's clusters."""
     instances = held_out(scenario, count)
@@ -114,7 +109,7 @@ def elsewhere(policy: ippo.Policy, scenario: Scenario, count: int) -> list[dict[
     rows = []
     for name, other in others.items():
         instances = drawn(other, count)
-        found = gaps(policy, instances, optima(instances))
+        found = gaps(policy, instances, PolicyGap(instances).optimum)
         rows.append({"scenario": name, "mean": float(found.mean()), "worst": float(found.max())})
     return rows
 
@@ -220,29 +215,26 @@ def summary(report: dict[str, Any]) -> str:
 
 def draw_figures(report: dict[str, Any], folder: Path) -> None:
     """Draw learning curves and the distribution of gaps as SVG."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    with mpl.rc_context({"svg.hashsalt": "hisopt"}):
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        for name, runs in report["curves"].items():
-            update = [row["update"] for row in runs[0]]
-            gap = 100 * np.array([[row["gap_mean"] for row in run] for run in runs])
-            (line,) = axes.plot(update, gap.mean(axis=0), label=name)
-            axes.fill_between(update, gap.min(axis=0), gap.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
-        axes.axhline(0, color="black", linewidth=1, label="exact optimum")
-        axes.set(xlabel="updates", ylabel="gap to the optimum, % (mean and range over seeds)", yscale="symlog")
-        axes.legend(fontsize="small")
-        figure.savefig(folder / "curves.svg", metadata={"Date": None})
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        for name, values in report["gaps"].items():
-            axes.step(np.sort(100 * np.array(values)), np.arange(1, len(values) + 1) / len(values), label=name)
-        axes.set(xlabel="gap to the optimum, %", ylabel="share of instances and seeds", xscale="symlog")
-        axes.legend(fontsize="small")
-        figure.savefig(folder / "gaps.svg", metadata={"Date": None})
-        plt.close("all")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, runs in report["curves"].items():
+        update = [row["update"] for row in runs[0]]
+        gap = 100 * np.array([[row["gap_mean"] for row in run] for run in runs])
+        (line,) = axes.plot(update, gap.mean(axis=0), label=name)
+        axes.fill_between(update, gap.min(axis=0), gap.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.axhline(0, color="black", linewidth=1, label="exact optimum")
+    axes.set(xlabel="updates", ylabel="gap to the optimum, % (mean and range over seeds)", yscale="symlog")
+    axes.legend(fontsize="small")
+    save_svg(figure, folder / "curves.svg")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, values in report["gaps"].items():
+        axes.step(np.sort(100 * np.array(values)), np.arange(1, len(values) + 1) / len(values), label=name)
+    axes.set(xlabel="gap to the optimum, %", ylabel="share of instances and seeds", xscale="symlog")
+    axes.legend(fontsize="small")
+    save_svg(figure, folder / "gaps.svg")
 
 
 @click.command()

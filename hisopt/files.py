@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def require_writable(option: str, path: str | Path) -> None:
@@ -38,3 +43,13 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG that is the same for the same content; raise `InputError` where that cannot be."""
+    import matplotlib as mpl
+
+    data = BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "hisopt"}):
+        figure.savefig(data, format="svg", metadata={"Date": None})
+    write_bytes_atomically(path, data.getvalue())

@@ -146,27 +146,23 @@ def _csv(path: str, **options: Any) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw the residuals of every bin over the common steps, as SVG."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
+    from hisopt.files import save_svg
 
-    with mpl.rc_context({"svg.hashsalt": "hisopt"}):
-        figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 4), layout="constrained", squeeze=False)
-        for axis, (name, rows) in zip(axes[0], found.items(), strict=True):
-            flagged = table[table["sim_npi"] == (1 if name == "with_modules" else 0)]
-            for row in rows:
-                near = (flagged["similarity"] - row["similarity"]).abs() <= 0.05 + 1e-9
-                means = flagged[near].groupby("common_steps")["clip_score"].mean()
-                axis.plot(means.index, means - hiqm(means.index.to_numpy(float), *row["coefficients"]),
-                          marker=".", label=f"{row['similarity']:g}")  # fmt: skip
-            axis.axhline(0, color="black", linewidth=0.8)
-            axis.set(title=name.replace("_", " "), xlabel="common steps", ylabel="mean score minus fit")
-            axis.legend(title="similarity", fontsize="small")
-        temporary = path.with_name(f".{path.name}.part")
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
-        temporary.replace(path)
-        plt.close(figure)
+    figure = Figure(figsize=(5.5 * len(found), 4), layout="constrained")
+    axes = figure.subplots(1, len(found), squeeze=False)
+    for axis, (name, rows) in zip(axes[0], found.items(), strict=True):
+        flagged = table[table["sim_npi"] == (1 if name == "with_modules" else 0)]
+        for row in rows:
+            near = (flagged["similarity"] - row["similarity"]).abs() <= 0.05 + 1e-9
+            means = flagged[near].groupby("common_steps")["clip_score"].mean()
+            axis.plot(means.index, means - hiqm(means.index.to_numpy(float), *row["coefficients"]),
+                      marker=".", label=f"{row['similarity']:g}")  # fmt: skip
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set(title=name.replace("_", " "), xlabel="common steps", ylabel="mean score minus fit")
+        axis.legend(title="similarity", fontsize="small")
+    save_svg(figure, path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -127,6 +127,12 @@ class StepLimits(_Data):
         rise = min(short, self.common_max - common)
         return common + rise, edge + short - rise
 
+    def pairs(self) -> IntArray:
+        """Return all allowed (x, y), x major, shape (K, 2)."""
+        x, y = np.meshgrid(np.arange(self.common_max + 1), np.arange(self.edge_min, self.edge_max + 1), indexing="ij")
+        allowed = (x + y >= self.served_min) & (x + y <= self.served_max)
+        return np.stack([x[allowed], y[allowed]], axis=1)
+
     @property
     def device_binds(self) -> bool:
         """Whether the bounds on z cut off some (x, y) of the box."""

@@ -84,12 +84,8 @@ def _actions(game: StepGame) -> tuple[Tensor, Tensor]:
     """All (x, y) within (28b-d, f), as two vectors."""
     import torch
 
-    limits = game.limits
-    x, y = torch.meshgrid(
-        torch.arange(limits.common_max + 1), torch.arange(limits.edge_min, limits.edge_max + 1), indexing="ij"
-    )
-    allowed = (x + y >= limits.served_min) & (x + y <= limits.served_max)
-    return x[allowed], y[allowed]
+    x, y = torch.from_numpy(game.limits.pairs()).T
+    return x, y
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from hisopt.arrays import IntArray
 from hisopt.instance import IccInstance, Instance
 from hisopt.scenario import Scenario
 from hisopt.solvers.hac import clustered
@@ -54,15 +53,7 @@ class StepsEnv(ParallelEnv):  # type: ignore[misc]
         self.scenario, self.reward, self.observation = scenario, reward, observation
         self.decision_points, self.fixed, self.cluster = decision_points, fixed, cluster
         self.possible_agents = [f"user_{n}" for n in range(scenario.users)]
-        limits = scenario.steps
-        self.actions: IntArray = np.array(
-            [
-                (x, y)
-                for x in range(limits.common_max + 1)
-                for y in range(limits.edge_min, limits.edge_max + 1)
-                if limits.served_min <= x + y <= limits.served_max
-            ]
-        )
+        self.actions = scenario.steps.pairs()
         features = len(OBSERVATIONS[observation])
         self.observation_spaces = {a: Box(-np.inf, np.inf, (features,), np.float32) for a in self.possible_agents}
         self.action_spaces = {a: Discrete(len(self.actions)) for a in self.possible_agents}

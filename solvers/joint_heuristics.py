@@ -90,20 +90,9 @@ class RandomSteps(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        common, edge = feasible_pairs(problem.his)
+        common, edge = problem.his.steps.pairs().T
         pick = np.random.default_rng(limits.seed).integers(len(common), size=problem.his.users)
         return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.his, common[pick], edge[pick]))
-
-
-def feasible_pairs(instance: Instance) -> tuple[IntArray, IntArray]:
-    """All (x, y) within the bounds (28b-d, 28f), as two arrays."""
-    limits = instance.steps
-    common, edge = np.meshgrid(
-        np.arange(limits.common_max + 1), np.arange(limits.edge_min, limits.edge_max + 1), indexing="ij"
-    )
-    served = common + edge
-    allowed = (served >= limits.served_min) & (served <= limits.served_max)
-    return common[allowed], edge[allowed]
 
 
 @dataclass(frozen=True)
@@ -175,7 +164,7 @@ class LocalSearch(Solver):
         instance, deadline = problem.his, Deadline(limits)
         clusters = instance.clusters
         assert clusters is not None
-        pair_common, pair_edge = feasible_pairs(instance)
+        pair_common, pair_edge = instance.steps.pairs().T
         value = _pair_values(instance, clusters, pair_common, pair_edge)
         rng = np.random.default_rng(limits.seed)
         pick = np.zeros(instance.users, dtype=np.int64)
