@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 
-from hisopt import PRESETS
-from hisopt.solvers.environment import StepsEnv
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.ippo import TUNED, Contexts, Settings, Trainer
+from hisopt.command_line import run_command
+
+if TYPE_CHECKING:
+    from hisopt.solvers.ippo import Settings
 
 
 def ours(settings: Settings, updates: int) -> float:
     """Return the seconds of an update, fresh instances drawn as usual; after one to warm up."""
+    from hisopt.solvers.hac import clustered
+    from hisopt.solvers.ippo import Contexts, Trainer
+
     trainer = Trainer(settings, Contexts(settings, clustered))
     trainer.step()
     start = time.perf_counter()
@@ -31,6 +33,7 @@ def ours(settings: Settings, updates: int) -> float:
 
 def theirs(settings: Settings, updates: int) -> float:
     """Return the seconds of one of BenchMARL's iterations with the same numbers."""
+    import torch
     import torchrl.collectors
 
     if not hasattr(torchrl.collectors, "SyncDataCollector"):  # its name before TorchRL 0.14, which BenchMARL 1.5 uses
@@ -40,6 +43,8 @@ def theirs(settings: Settings, updates: int) -> float:
     from benchmarl.experiment import Experiment, ExperimentConfig
     from benchmarl.models.mlp import MlpConfig
     from torchrl.envs import PettingZooWrapper
+
+    from hisopt.solvers.environment import StepsEnv
 
     class Task(PettingZooClass):  # type: ignore[misc]
         def get_env_fun(self, num_envs: int, continuous_actions: bool, seed: int | None, device: Any) -> Any:
@@ -104,18 +109,34 @@ def theirs(settings: Settings, updates: int) -> float:
 @click.option("--preset", default="paper", show_default=True)
 @click.option("--updates", default=5, show_default=True, help="Timed, after one to warm up.")
 @click.option("--threads", default=2, show_default=True)
-def main(preset: str, updates: int, threads: int) -> None:
+def command(preset: str, updates: int, threads: int) -> None:
     """Print both rates and their ratio."""
+    import torch
+
+    from hisopt.errors import InputError
+    from hisopt.solvers.ippo import TUNED, Settings
+
+    for name, value in (("updates", updates), ("threads", threads)):
+        if value < 1:
+            raise InputError(f"--{name}: is {value}, must be >= 1")
     torch.set_num_threads(threads)
     settings = Settings(**(TUNED | {"preset": preset}))
-    steps = settings.batch * PRESETS[preset].users
+    steps = settings.batch * settings.scenario.users
     own = steps / ours(settings, updates)
     print(f"hisopt: {own:,.0f} agent-steps a second, training included", flush=True)
     try:
         other = steps / theirs(settings, updates)
     except ModuleNotFoundError as error:
-        raise SystemExit(f"hisopt.experiments.policy_throughput: the comparison needs {error.name}") from None
+        raise InputError(f"the comparison needs {error.name}, beside hisopt") from None
     print(f"BenchMARL: {other:,.0f} agent-steps a second; ratio {own / other:.1f}")
+    print(
+        "BenchMARL is fed one environment at a time here and draws new clusters at every decision: no fair comparison."
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(command, "hisopt.experiments.policy_throughput", extra="learn")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from hisopt.command_line import run_command
 from hisopt.corpus import Corpus, load, shipped
 from hisopt.errors import InputError
 from hisopt.experiments.records import Store
-from hisopt.extract import negative_prompt
+from hisopt.extract import unshared_words
 from hisopt.files import require_writable, write_atomically
 from hisopt.instance import QualityTable
 
@@ -107,7 +107,7 @@ def images(pipe: Any, corpus: Corpus, group: Group, conditions: Conditions) -> I
     guidance: dict[str, float] = {}
     negative = ""
     if group.modules:
-        negative = corpus.negative_prompts[group.personal] or negative_prompt(personal, public)
+        negative = corpus.negative_prompts[group.personal] or unshared_words(personal, public)
     else:
         guidance = {"public_guidance": conditions.plain_guidance, "personal_guidance": conditions.plain_guidance}
     made = pipe.stream(

@@ -1,4 +1,4 @@
-"""Public and negative prompts written by a language model: any chat endpoint of the OpenAI protocol, or a local GGUF model."""
+"""Public prompts and what of them a user does not want, by a language model: a chat endpoint (OpenAI protocol) or a GGUF file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLIC = (
     "You name what several image descriptions have in common. Answer with a single line: one image description of at most "
     "25 words that keeps the shared subjects, setting and style and leaves out what only one of them wants. No explanation."
 )
-NEGATIVE = (
+UNSHARED = (
     "You compare two image descriptions. Answer with a single line: a comma-separated list of at most ten short phrases that "
     "occur in the first description and are unwanted in the second. No explanation."
 )
@@ -183,9 +183,12 @@ def public_prompt(model: Model, members: Sequence[str]) -> str:
     return found
 
 
-def negative_prompt(model: Model, prompt: str, public: str) -> str:
-    """Return a model's negative prompt for a user: what the public prompt has and the user's does not. May be empty."""
-    return _line(model.answer(NEGATIVE, f"First: {public}\nSecond: {prompt}"))
+def unshared_phrases(model: Model, prompt: str, public: str) -> str:
+    """Return what a model finds in the public prompt and not in a user's, to be suppressed after sharing. May be empty.
+
+    Ours; the journal paper's NPI is another text: the user's own prompt with its adjectives turned into antonyms.
+    """
+    return _line(model.answer(UNSHARED, f"First: {public}\nSecond: {prompt}"))
 
 
 def _line(answer: str) -> str:

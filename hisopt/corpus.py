@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,12 +24,32 @@ _DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Prompts with their subjects (empty where unknown), negative prompts and unit-norm embeddings (prompts, d)."""
+    """Prompts with their subjects (empty where unknown), negative prompts and unit-norm embeddings (prompts, d).
+
+    The negative prompts of the shipped corpus are one list of common image faults a subject. They are not the journal
+    paper's NPI, which keeps a prompt's subject and turns its adjectives into antonyms.
+    """
 
     prompts: tuple[str, ...]
     subjects: tuple[str, ...]
     negative_prompts: tuple[str, ...]
     embeddings: FloatArray
+
+    def part(self, name: Literal["training", "validation", "judgement"]) -> Corpus:
+        """Return the prompts of half of the subjects (training), of a quarter or of the other quarter of them.
+
+        Subjects go to the parts in turn, by alphabet. Raises `InputError` where there are fewer than four subjects.
+        """
+        subjects = sorted(set(self.subjects))
+        if len(subjects) < 4:
+            raise InputError(f"corpus: {len(subjects)} subjects, a split by subjects needs four or more")
+        place = {"training": (0, 2), "validation": (1,), "judgement": (3,)}[name]
+        kept = {subject for k, subject in enumerate(subjects) if k % 4 in place}
+        index = [i for i, subject in enumerate(self.subjects) if subject in kept]
+        prompts, labels, negative = (
+            tuple(values[i] for i in index) for values in (self.prompts, self.subjects, self.negative_prompts)
+        )
+        return Corpus(prompts, labels, negative, self.embeddings[index])
 
 
 def unit_rows(vectors: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Public prompts of clusters and negative prompts of users by extraction: deterministic, without a language model."""
+"""Public prompts, and the words of them that a user does not want, by extraction: deterministic, no language model."""
 
 from __future__ import annotations
 
@@ -72,8 +72,11 @@ def public_prompt(members: Sequence[str], embeddings: FloatArray, embed: Embed, 
     return said
 
 
-def negative_prompt(prompt: str, public: str) -> str:
-    """Return what the public prompt says and a user's own prompt does not, to be suppressed after sharing (NPI)."""
+def unshared_words(prompt: str, public: str) -> str:
+    """Return the words of the public prompt that a user's own prompt lacks, to be suppressed after sharing.
+
+    Ours; the journal paper's NPI is another text: the user's own prompt with its adjectives turned into antonyms.
+    """
     own = set(words_of(prompt))
     return ", ".join(word for word in dict.fromkeys(words_of(public)) if word not in own and word not in _STOP)
 

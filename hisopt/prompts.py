@@ -77,8 +77,8 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
     def negative_of(n: int) -> str:
         common = public[clusters[n]]
         if model is None:
-            return extract.negative_prompt(prompts[n], common)
-        return chat.negative_prompt(model, prompts[n], common)
+            return extract.unshared_words(prompts[n], common)
+        return chat.unshared_phrases(model, prompts[n], common)
 
     public = _each("public prompt", public_of, len(groups))
     negative = _each("negative prompt", negative_of, len(prompts)) if options["negative"] else None

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.wrappers.utils import RunningMeanStd
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from hisopt.corpus import shipped
 from hisopt.errors import InputError
 from hisopt.files import write_bytes_atomically
 from hisopt.instance import IccInstance, Instance, StepLimits, Weights
@@ -30,23 +32,40 @@ from hisopt.solvers.step_game import OBSERVATIONS, REWARDS, StepGame
 
 FORMAT = 1
 
-# what ended nearest the optimum at the paper preset (see hisopt.experiments.policies)
+# ours: what ended nearest the optimum at the paper preset (see hisopt.experiments.policies)
 TUNED: dict[str, Any] = {
-    "reward": "coalition", "observation": "cluster", "shared": True, "hidden": (128, 128), "learning_rate": 0.002,
-    "batch": 512, "epochs": 2, "fresh": 16, "anneal": True, "together": 0.5, "updates": 1200,
+    "reward": "coalition", "reward_scale": "pooled", "observation": "cluster", "shared": True, "hidden": (128, 128),
+    "learning_rate": 0.002, "batch": 512, "epochs": 2, "fresh": 16, "anneal": True, "together": 0.5, "updates": 1200,
 }  # fmt: skip
+
+# the ICC paper's HID: its own hyperparameters, and one reward (20) for all, scaled by the deviation of the running return
+HID: dict[str, Any] = {
+    "algorithm": "hid", "preset": "icc", "reward": "team", "reward_scale": "return", "hidden": (128, 128, 128),
+    "learning_rate": 0.0005,
+}  # fmt: skip
+
+# "vanilla" of the ablations: no normalisation, and neither the ratio (34) nor the value (37) truncated
+VANILLA: dict[str, Any] = {"normalise_advantages": False, "normalise_rewards": False, "clip": None, "value_clip": None}
+
+REWARD_SCALES = ("agent", "pooled", "return")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a training run is; Table II's values as defaults.
 
+    ``reward_scale`` says how rewards are normalised, where they are: ``agent`` by each agent's own running mean and
+    deviation (journal paper), ``pooled`` by those of all agents together (ours), ``return`` by the deviation of the
+    running discounted return, mean kept (ICC paper, after Engstrom et al., Implementation Matters in Deep RL, 2020).
+    ``clip`` and ``value_clip`` are the half-widths of the truncations in (34) and (37); None leaves them out.
+
     Open in the paper and chosen here: ``epochs`` passes over each batch in ``minibatches`` parts; gradients cut to norm
     0.5; tanh layers, orthogonal start. ``batch`` decision points make an update, ``horizon`` of them in a row from each
     of ``batch / horizon`` environments (GAE runs along the row). ``anneal`` lowers learning rate and entropy bonus to
     zero over the run. In a share ``together`` of the decision points the users of a cluster explore with common random
     numbers, so that whole clusters are seen to change their mind. ``instances`` are kept to draw decision points from,
-    ``fresh`` of them replaced before each update; ``fixed_clusters`` keeps them all as they are.
+    ``fresh`` of them replaced before each update; ``fixed_clusters`` keeps them all as they are. ``split_subjects`` trains on
+    half of the corpus's subjects and leaves the others to validation and judgement; else all draw from all prompts.
     """
 
     algorithm: str = "ippo"
@@ -65,23 +84,25 @@ class Settings:
     minibatches: int = 4
     discount: float = 0.0
     gae_lambda: float = 0.95
-    clip: float = 0.2
-    value_clip: float = 0.2
+    clip: float | None = 0.2
+    value_clip: float | None = 0.2
     entropy: float = 0.002
     value_weight: float = 0.5
     normalise_advantages: bool = True
     normalise_rewards: bool = True
+    reward_scale: str = "agent"
     anneal: bool = False
     together: float = 0.0
     updates: int = 1000
     instances: int = 512
     fresh: int = 2
     fixed_clusters: bool = False
+    split_subjects: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, known in (("algorithm", ("ippo", "hid")), ("reward", REWARDS), ("observation", tuple(OBSERVATIONS)),
-                            ("preset", tuple(PRESETS))):  # fmt: skip
+                            ("preset", tuple(PRESETS)), ("reward_scale", REWARD_SCALES)):  # fmt: skip
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: is {getattr(self, name)!r}, must be one of {', '.join(known)}")
         for name in ("batch", "horizon", "epochs", "minibatches", "updates", "instances"):
@@ -104,6 +125,13 @@ class Settings:
             quality, delay, energy = self.weights
             scenario = scenario.replace(weights=Weights(quality=quality, delay=delay, energy=energy))
         return scenario
+
+    def differences(self, other: Settings) -> str:
+        """Return in words how another run's settings differ from these; empty where they do not."""
+        mine, theirs = asdict(self), asdict(other)
+        return ", ".join(
+            f"{name} {theirs[name]} there, {mine[name]} here" for name in mine if mine[name] != theirs[name]
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
@@ -240,11 +268,12 @@ class Contexts:
         self, settings: Settings, clustered: Callable[[Instance | IccInstance], Instance | IccInstance]
     ) -> None:
         self.scenario, self.clustered, self.next_seed = settings.scenario, clustered, 1 + settings.seed * 1_000_003
+        self.corpus = shipped().part("training") if settings.split_subjects else None
         self.game = StepGame.of([self._draw() for _ in range(settings.instances)], torch.float32)
 
     def _draw(self) -> Instance | IccInstance:
         self.next_seed += 1
-        return self.clustered(self.scenario.sample(self.next_seed))
+        return self.clustered(self.scenario.sample(self.next_seed, self.corpus))
 
     def refresh(self, count: int, generator: torch.Generator) -> None:
         """Replace some instances by new ones."""
@@ -266,24 +295,43 @@ def advantages(rewards: Tensor, values: Tensor, discount: float, gae_lambda: flo
     return found
 
 
-@dataclass
-class RunningScale:
-    """Mean and variance of all rewards so far, by Chan's parallel update."""
+class RewardScale:
+    """Normalises rewards by what was seen so far, in one of the ways of `REWARD_SCALES`."""
 
-    count: float = 0.0
-    mean: float = 0.0
-    variance: float = 1.0
+    def __init__(self, kind: str, agents: int, discount: float) -> None:
+        self.kind, self.discount = kind, discount
+        self.seen = RunningMeanStd(epsilon=0.0, shape=(agents,) if kind == "agent" else ())
+        self._returns: np.ndarray | None = None
 
-    def update(self, values: Tensor) -> None:
-        """Take more values in."""
-        size, mean, variance = values.numel(), values.mean().item(), values.var(unbiased=False).item()
-        total, apart = self.count + size, mean - self.mean
-        square = self.variance * self.count + variance * size + apart**2 * self.count * size / total
-        self.count, self.mean, self.variance = total, self.mean + apart * size / total, square / total
+    def __call__(self, rewards: Tensor) -> Tensor:
+        """Take in rewards (T, environments, agents), one decision point after the other, and return them normalised."""
+        values = rewards.detach().double().cpu().numpy()
+        if self.kind == "return":
+            values = self._discounted(values)
+        self.seen.update(values.reshape(-1, values.shape[-1]) if self.kind == "agent" else values.ravel())
+        deviation = torch.as_tensor(np.sqrt(self.seen.var + 1e-8)).to(rewards)
+        centre = 0.0 if self.kind == "return" else torch.as_tensor(self.seen.mean).to(rewards)
+        return (rewards - centre) / deviation
 
-    def scale(self, values: Tensor) -> Tensor:
-        """Return values with mean 0 and deviation 1."""
-        return (values - self.mean) / math.sqrt(self.variance + 1e-8)
+    def _discounted(self, rewards: np.ndarray) -> np.ndarray:
+        running = np.zeros_like(rewards[0]) if self._returns is None else self._returns
+        found = np.empty_like(rewards)
+        for t, reward in enumerate(rewards):
+            found[t] = running = self.discount * running + reward
+        self._returns = running
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs, as JSON values."""
+        returns = None if self._returns is None else self._returns.tolist()
+        return {"count": self.seen.count, "mean": self.seen.mean.tolist(), "variance": self.seen.var.tolist(),
+                "returns": returns}  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.seen.count = state["count"]
+        self.seen.mean, self.seen.var = np.asarray(state["mean"]), np.asarray(state["variance"])
+        self._returns = None if state["returns"] is None else np.asarray(state["returns"])
 
 
 @dataclass
@@ -307,7 +355,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate, eps=1e-5)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = torch.Generator(self.device).manual_seed(seed)
-        self.rewards = RunningScale()
+        self.rewards = RewardScale(settings.reward_scale, self.contexts.scenario.users, settings.discount)
 
     def step(self) -> dict[str, float]:
         """Collect a batch and update on it; return what happened."""
@@ -335,11 +383,10 @@ class Trainer:
         groups = torch.where(together, game.clusters, groups)
         common, edge, log_probability = self.policy.act(observation, self.sampler, groups)
         raw = game.reward(settings.reward, common, edge)
-        self.rewards.update(raw)
-        reward = self.rewards.scale(raw) if settings.normalise_rewards else raw
+        rows = (settings.horizon, settings.batch // settings.horizon)
+        reward = self.rewards(raw.reshape(*rows, -1)) if settings.normalise_rewards else raw
         with torch.no_grad():
             value = self.policy.value(observation)
-        rows = (settings.horizon, settings.batch // settings.horizon)
         # the state after the last is one more draw from the same contexts: the mean value stands for it
         after = value.mean(dim=0, keepdim=True).expand(1, rows[1], -1)
         values = torch.cat([value.reshape(*rows, -1), after])
@@ -361,11 +408,15 @@ class Trainer:
             advantage = (advantage - advantage.mean(dim=axes, keepdim=True)) / (deviation + 1e-8)
         log_probability, entropy = self.policy.judge(part["observation"], part["common"], part["edge"])
         ratio = (log_probability - part["log_probability"]).exp()
-        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        policy_loss = -torch.minimum(ratio * advantage, clipped * advantage)  # (34)
+        gain = ratio * advantage
+        if settings.clip is not None:
+            gain = torch.minimum(gain, ratio.clamp(1 - settings.clip, 1 + settings.clip) * advantage)
+        policy_loss = -gain  # (34)
         value = self.policy.value(part["observation"])
-        near = part["value"] + (value - part["value"]).clamp(-settings.value_clip, settings.value_clip)
-        value_loss = torch.maximum((value - part["target"]) ** 2, (near - part["target"]) ** 2)  # (37)
+        value_loss = (value - part["target"]) ** 2
+        if settings.value_clip is not None:
+            near = part["value"] + (value - part["value"]).clamp(-settings.value_clip, settings.value_clip)
+            value_loss = torch.maximum(value_loss, (near - part["target"]) ** 2)  # (37)
         loss = policy_loss + settings.value_weight * value_loss - entropy_weight * entropy  # (35)
         # every agent's own loss is a mean over decision points; independent networks do not share gradients
         total = loss.mean() if settings.shared else loss.mean(dim=0).sum()
@@ -402,18 +453,20 @@ class Trainer:
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
         progress = {
             "done": self.done, "best_score": self.best_score if self.best else None, "history": self.history,
-            "next_seed": self.contexts.next_seed, "rewards": asdict(self.rewards),
+            "next_seed": self.contexts.next_seed, "rewards": self.rewards.state(),
         }  # fmt: skip
-        _write(path, tensors, self.settings, self.contexts.scenario, progress)
+        _write(path, tensors, self.settings, self.contexts.scenario, progress, self.done)
 
     def resume(self, path: Path) -> None:
         """Take up a checkpoint of the same settings; raise `InputError` otherwise."""
         tensors, metadata = _read(path)
-        if Settings.from_json(metadata["settings"]) != self.settings:
-            raise InputError(f"{path}: a checkpoint of other settings; choose another file or remove it")
         if "progress" not in metadata:
             raise InputError(f"{path}: a finished policy, not a checkpoint")
+        if changed := self.settings.differences(Settings.from_json(metadata["settings"])):
+            raise InputError(f"{path}: a checkpoint of other settings ({changed}); choose another file or remove it")
         progress = json.loads(metadata["progress"])
+        if "returns" not in progress.get("rewards", {}):
+            raise InputError(f"{path}: a checkpoint of an earlier release; choose another file or remove it")
         self.policy.load_state_dict(_part(tensors, "policy."))
         state = self.optimiser.state_dict()
         for index in range(len(list(self.policy.parameters()))):
@@ -427,7 +480,8 @@ class Trainer:
         if progress["best_score"] is not None:
             self.best, self.best_score = _part(tensors, "best."), progress["best_score"]
         self.done, self.history = progress["done"], progress["history"]
-        self.contexts.next_seed, self.rewards = progress["next_seed"], RunningScale(**progress["rewards"])
+        self.contexts.next_seed = progress["next_seed"]
+        self.rewards.restore(progress["rewards"])
 
 
 def _cut_gradients(policy: Policy, norm: float, shared: bool) -> None:
@@ -446,9 +500,11 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _write(path: Path, tensors: dict[str, Tensor], settings: Settings, scenario: Scenario, progress: Any) -> None:
+def _write(
+    path: Path, tensors: dict[str, Tensor], settings: Settings, scenario: Scenario, progress: Any, updates: int
+) -> None:
     metadata = {"format": f"hisopt policy {FORMAT}", "settings": json.dumps(asdict(settings)),
-                "users": str(scenario.users), "steps": scenario.steps.model_dump_json()}  # fmt: skip
+                "updates": str(updates), "users": str(scenario.users), "steps": scenario.steps.model_dump_json()}  # fmt: skip
     if progress is not None:
         metadata["progress"] = json.dumps(progress)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -461,7 +517,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a policy: {error}") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a policy (a safetensors file written by hisopt.train): {reason}") from None
     if metadata.get("format") != f"hisopt policy {FORMAT}":
         raise InputError(f"{path}: not a policy of this release (format {metadata.get('format')!r})")
     return tensors, metadata
@@ -471,12 +528,21 @@ def export(trainer: Trainer, path: Path) -> None:
     """Write the actors alone, in half precision: what a solver needs."""
     tensors = {k: v.half() if k.startswith("actor.") else v for k, v in trainer.policy.state_dict().items()}
     kept = {f"policy.{k}": v for k, v in tensors.items() if not k.startswith("critic.")}
-    _write(path, kept, trainer.settings, trainer.contexts.scenario, None)
+    _write(path, kept, trainer.settings, trainer.contexts.scenario, None, trainer.done)
+
+
+def trained_updates(path: Path) -> tuple[Settings, int]:
+    """Return a policy's settings and the updates it was trained for; raise `InputError` if the file is none."""
+    _, metadata = _read(path)
+    settings = Settings.from_json(metadata["settings"])
+    return settings, int(metadata.get("updates", settings.updates))
 
 
 def load(path: Path) -> Policy:
-    """Read a policy, or a checkpoint's; raise `InputError` if the file is neither."""
+    """Read a policy; raise `InputError` if the file is none."""
     tensors, metadata = _read(path)
+    if "progress" in metadata:
+        raise InputError(f"{path}: a checkpoint of training, not a policy; the command that made it goes on from it")
     try:
         settings, limits = Settings.from_json(metadata["settings"]), StepLimits.model_validate_json(metadata["steps"])
         policy = Policy(settings, limits, int(metadata["users"]))

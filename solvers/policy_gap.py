@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hisopt.arrays import FloatArray
+from hisopt.corpus import shipped
 from hisopt.instance import IccInstance, Instance
 from hisopt.problem import Problem
 from hisopt.result import Limits
@@ -17,12 +18,21 @@ from hisopt.solvers.ippo import Trainer
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.step_game import StepGame
 
-HELD_OUT, VALIDATION = 10**12, 2 * 10**12  # first seeds; training's are smaller
+# first seeds of three sets that training, whose seeds are smaller, never draws: one judges what is reported, one chooses
+# among the parameters of a run, and settings are chosen by the third, so that the first never chose anything
+HELD_OUT, VALIDATION, CHOOSING = 10**12, 2 * 10**12, 3 * 10**12
 
 
-def held_out(scenario: Scenario, count: int, first: int = HELD_OUT) -> list[Instance | IccInstance]:
-    """Return seeded instances with HAC's clusters."""
-    return [clustered(scenario.sample(first + k)) for k in range(count)]
+def held_out(
+    scenario: Scenario, count: int, first: int = HELD_OUT, *, split_subjects: bool = False
+) -> list[Instance | IccInstance]:
+    """Return seeded instances with HAC's clusters.
+
+    They are other draws from the same prompts as training's, unless ``split_subjects``: then from subjects that training
+    does not see, others for judgement than for validation and choice.
+    """
+    corpus = shipped().part("judgement" if first == HELD_OUT else "validation") if split_subjects else None
+    return [clustered(scenario.sample(first + k, corpus)) for k in range(count)]
 
 
 class PolicyGap:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hisopt import PRESETS
-from hisopt.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, negative_prompt, public_prompt
+from hisopt.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
 from hisopt.errors import InputError
 
 PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
@@ -129,7 +129,7 @@ def test_an_endpoint_that_keeps_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_answers_become_one_clean_line() -> None:
     assert public_prompt(Scripted(['\n "a cat on a sofa" \nI hope this helps']), PROMPTS) == "a cat on a sofa"
-    assert negative_prompt(Scripted([" - blur,  noise"]), "a", "b") == "blur, noise"
+    assert unshared_phrases(Scripted([" - blur,  noise"]), "a", "b") == "blur, noise"
     assert len(public_prompt(Scripted(["word " * 500]), PROMPTS).split()) == 60
     with pytest.raises(InputError, match="empty public prompt"):
         public_prompt(Scripted(["\n ** \n"]), PROMPTS)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from hisopt import Instance, Limits, Problem
-from hisopt.experiments import contradictions, policies, records
+from hisopt.experiments import contradictions, policies, policy_report, records
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.joint_heuristics import Greedy
 from hisopt.solvers.runner import Runner
@@ -48,13 +50,53 @@ def test_records_are_kept_and_not_solved_again(
 def test_policies_report_and_resume(tmp_path: Path) -> None:
     arguments = ["--preset", "small", "--seeds", "1", "--updates", "4", "--batch", "8", "--held-out", "4", "--starts", "1",
                  "--records", str(tmp_path)]  # fmt: skip
-    first = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
+    first = CliRunner().invoke(policies.command, arguments, catch_exceptions=False)
     assert first.exit_code == 0
     summary = (tmp_path / "summary.md").read_text()
     assert "| coalition reward | 1 |" in summary
     assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
     trained = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
-    assert len(trained) == len(policies.VARIANTS)
-    again = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
+    assert len(trained) == len(policy_report.VARIANTS)
+    again = CliRunner().invoke(policies.command, arguments, catch_exceptions=False)
     assert again.exit_code == 0
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == trained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "0"], "--seeds: is 0"),
+        (["--preset", "none"], "preset: is 'none'"),
+        (["--preset", "icc"], "does not fit the model"),
+        (["--preset", "large"], "draws no prompts"),
+        (["--users", "ten"], "--users"),
+        (["--records", "/dev/null/x"], "--records"),
+    ],
+)
+def test_policies_refuse_what_they_cannot_run(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["policies", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        policies.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("program", ["policies", "policy_throughput"])
+def test_help_needs_no_torch(program: str) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['x', '--help']\n"
+        f"import runpy; runpy.run_module('hisopt.experiments.{program}', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
