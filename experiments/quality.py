@@ -154,7 +154,7 @@ def hybrid_pipeline(name: str, device: str, dtype: str) -> Any:
     import torch
     from diffusers import StableDiffusion3Pipeline
 
-    from hisopt.pipeline import HybridInferencePipeline
+    from hisopt.pipeline import HybridInference
 
     try:
         parts = StableDiffusion3Pipeline.load_config(name)
@@ -162,9 +162,9 @@ def hybrid_pipeline(name: str, device: str, dtype: str) -> Any:
         plain = StableDiffusion3Pipeline.from_pretrained(name, dtype=getattr(torch, dtype), **absent)
     except (OSError, ValueError) as error:
         raise InputError(f"--model: {name} cannot be loaded: {_first_line(error)}") from None
-    pipe = HybridInferencePipeline(**plain.to(device).components)
+    pipe = plain.to(device)
     pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return HybridInference(pipe)
 
 
 def clip_judge(name: str, device: str) -> Judge:
