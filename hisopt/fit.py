@@ -212,7 +212,9 @@ def _csv(path: str, **options: Any) -> pd.DataFrame:
     return table
 
 
-def draw(table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path, bins: tuple[float, ...] = BINS) -> None:
+def draw(
+    table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path, bins: tuple[float, ...] = BINS
+) -> None:
     """Draw the residuals of every bin over the common steps, as SVG."""
     from matplotlib.figure import Figure
 
@@ -241,7 +243,12 @@ def draw(table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path
 @click.option(
     "--modules", type=click.Choice(["with", "without"]), help="SIM and NPI of scores that have no column sim_npi."
 )
-@click.option("--bins", "centres", metavar="LIST", help=f"Similarities at the bins' centres. [default: those of {_GRID} that hold scores]")
+@click.option(
+    "--bins",
+    "centres",
+    metavar="LIST",
+    help=f"Similarities at the bins' centres. [default: those of {_GRID} that hold scores]",
+)
 @click.option("--output", metavar="FILE", help="Write the coefficients as JSON, for hisopt.solve --quality.")
 @click.option("--figure", metavar="FILE.svg", help="Draw the residuals (needs the extra 'report').")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)

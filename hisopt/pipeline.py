@@ -94,9 +94,7 @@ class HybridInference:
 
         With ``return_dict=False`` the images alone, in a tuple as in diffusers.
         """
-        made = {
-            done.user: done for done in self.stream(public_prompts, prompts, decision, negative_prompts, **options)
-        }
+        made = {done.user: done for done in self.stream(public_prompts, prompts, decision, negative_prompts, **options)}
         images = [made[n].image if n in made else None for n in range(len(prompts))]
         if not return_dict:
             return (images,)
@@ -179,9 +177,7 @@ class HybridInference:
         plan = Plan.of(len(public_prompts), len(prompts), decision)
         if negative_prompts is not None and len(negative_prompts) != len(prompts):
             raise InputError(f"negative_prompts: {len(negative_prompts)} for {len(prompts)} users")
-        if generator is not None and (
-            isinstance(generator, torch.Generator) or len(generator) != len(public_prompts)
-        ):
+        if generator is not None and (isinstance(generator, torch.Generator) or len(generator) != len(public_prompts)):
             raise InputError(f"generator: one for each of {len(public_prompts)} clusters is needed, as a list")
         if max_batch < 1:
             raise InputError(f"max_batch: is {max_batch}, must be >= 1")

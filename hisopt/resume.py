@@ -20,7 +20,9 @@ from torch import Tensor
 from hisopt.errors import InputError
 from hisopt.families import Embedding, family
 
-Observe = Callable[[int, Any, dict[str, Any]], dict[str, Any]]  # steps done, timestep and tensors; returns changed tensors
+Observe = Callable[
+    [int, Any, dict[str, Any]], dict[str, Any]
+]  # steps done, timestep and tensors; returns changed tensors
 _OWN = {
     "self", "prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3", "prompt_embeds",
     "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds", "num_inference_steps", "sigmas",
@@ -59,9 +61,7 @@ def check_scheduler(pipe: Any) -> None:
     """Raise `InputError` for a scheduler whose steps depend on more than the latents and the step's number."""
     scheduler = pipe.scheduler
     if type(scheduler) is not FlowMatchEulerDiscreteScheduler:
-        raise InputError(
-            f"{type(scheduler).__name__}: its steps cannot be shared; use FlowMatchEulerDiscreteScheduler"
-        )
+        raise InputError(f"{type(scheduler).__name__}: its steps cannot be shared; use FlowMatchEulerDiscreteScheduler")
     if scheduler.config.stochastic_sampling:
         raise InputError(
             "FlowMatchEulerDiscreteScheduler: stochastic_sampling draws noise in every step, which cannot be shared"

@@ -119,7 +119,14 @@ def test_a_bootstrap_over_pairs_agrees() -> None:
 def test_the_columns_of_prompts_make_the_pairs() -> None:
     steps, scores, pairs = correlated(1, pairs=6)
     table = pd.DataFrame(
-        {"similarity": 0.4, "sim_npi": 1, "common_steps": steps, "clip_score": scores, "public": pairs // 3, "personal": pairs % 3}
+        {
+            "similarity": 0.4,
+            "sim_npi": 1,
+            "common_steps": steps,
+            "clip_score": scores,
+            "public": pairs // 3,
+            "personal": pairs % 3,
+        }
     )
     (row,) = fit(table)["with_modules"]
     assert row["pairs"] == 6
@@ -177,7 +184,9 @@ def test_scores_in_no_bin_are_counted(tmp_path: Path) -> None:
     assert done.stderr == (
         "note: 7 of 343 scores are left out: their similarity is in no bin of 0.2, 0.3, 0.4, 0.5, 0.6, 0.7\n"
     )
-    assert run("scores.csv", "--bins", "0.2,0.4,0.6,0.8,0.9", cwd=tmp_path).stderr.startswith("hisopt.fit: similarity 0.8")
+    assert run("scores.csv", "--bins", "0.2,0.4,0.6,0.8,0.9", cwd=tmp_path).stderr.startswith(
+        "hisopt.fit: similarity 0.8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,7 +217,10 @@ def test_bad_quality_tables(tmp_path: Path, text: str, words: str) -> None:
         ("similarity,common_steps,clip_score,sim_npi\n0.2,1,0.3,1\n", "similarity 0.2, with modules: fewer than five"),
         ("similarity,common_steps,clip_score,sim_npi\n0.9,1,0.3,1\n", "no similarity is near 0.2, 0.3"),
         ("similarity,common_steps,clip_score,sim_npi\n0.2,1,0.3,2\n", "line 2: sim_npi: is 2, must be 0 or 1"),
-        ("similarity,common_steps,clip_score\n0.2,1,0.3\n", "sim_npi: missing; give --modules with or --modules without"),
+        (
+            "similarity,common_steps,clip_score\n0.2,1,0.3\n",
+            "sim_npi: missing; give --modules with or --modules without",
+        ),
         ("public,personal,common_steps,clip_score\n0,0,1,0.3\n", "give --similarity"),
     ],
 )
