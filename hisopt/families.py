@@ -136,7 +136,7 @@ def family(pipe: Any) -> Family:
     """Return how to call a pipeline; raise `InputError` for one that is not known here."""
     for kind, known in ((StableDiffusion3Pipeline, StableDiffusion3()), (FluxPipeline, Flux())):
         if type(pipe) is kind:
-            return known  # type: ignore[return-value]
+            return known
     raise InputError(f"{type(pipe).__name__}: hybrid inference runs on StableDiffusion3Pipeline and FluxPipeline")
 
 
@@ -149,4 +149,4 @@ def _lora_scale(options: dict[str, Any]) -> Any:
 
 
 def _rows(tokens: Tensor, pooled: Tensor) -> list[Embedding]:
-    return list(zip(tokens.split(1), pooled.split(1), strict=True))
+    return [(tokens[row : row + 1], pooled[row : row + 1]) for row in range(len(tokens))]

@@ -37,6 +37,8 @@ class PartialSchedule(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
 
     first: int = 0
     last: int | None = None
+    timesteps: Tensor
+    sigmas: Tensor
 
     @classmethod
     def of(cls, scheduler: Any, first: int, last: int) -> PartialSchedule:

@@ -132,7 +132,7 @@ def test_the_columns_of_prompts_make_the_pairs() -> None:
     assert row["pairs"] == 6
     assert row["standard_errors"] == fit_bin(steps, scores, pairs)["standard_errors"]
     one = table[table["public"] + table["personal"] == 0]
-    with pytest.raises(InputError, match="similarity 0.4, with modules: fewer than two pairs"):
+    with pytest.raises(InputError, match=r"similarity 0\.4, with modules: fewer than two pairs"):
         fit(one)
 
 
