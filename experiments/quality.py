@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,15 @@ import click
 import numpy as np
 
 from hisopt import Decision
-from hisopt.arrays import FloatArray
+from hisopt.arrays import FloatArray, IntArray
 from hisopt.command_line import run_command
 from hisopt.corpus import Corpus, load, shipped
 from hisopt.errors import InputError
 from hisopt.experiments.records import Store
 from hisopt.extract import unshared_words
 from hisopt.files import require_writable, write_atomically
-from hisopt.instance import QualityTable
+from hisopt.fit import BINS, nearest_bin, parse_bins
 
-BINS = tuple(QualityTable.published().similarity.tolist())
 CLIP = "openai/clip-vit-large-patch14-336"
 COLUMNS = ("public", "personal", "similarity", "seed", "common_steps", "sim_npi", "clip_score", "brisque")
 
@@ -79,16 +77,33 @@ def pairs_by_similarity(similarity: FloatArray, bins: Sequence[float], count: in
     Fewer where there are fewer; raises `InputError` where a bin has none.
     """
     rng = np.random.default_rng(seed)
-    half = np.diff(bins).min() / 2 if len(bins) > 1 else np.inf
+    nearest = _nearest(similarity, tuple(bins))
     found: list[tuple[int, int]] = []
-    for centre in bins:
-        rows, columns = np.nonzero((np.abs(similarity - centre) <= half) & ~np.eye(len(similarity), dtype=bool))
+    for index, centre in enumerate(bins):
+        rows, columns = np.nonzero(nearest == index)
         if not len(rows):
             raise InputError(
                 f"no two prompts have a similarity of about {centre:g}: give more prompts, or other --bins"
             )
         chosen = rng.choice(len(rows), size=min(count, len(rows)), replace=False)
         found += [(int(rows[i]), int(columns[i])) for i in np.sort(chosen)]
+    return found
+
+
+def reached_bins(similarity: FloatArray) -> tuple[float, ...]:
+    """Return the published bins that two prompts of a corpus have; raise `InputError` where they are fewer than two."""
+    found = tuple(BINS[index] for index in sorted(set(_nearest(similarity, BINS).ravel().tolist()) - {-1}))
+    if len(found) < 2:
+        raise InputError(
+            f"--bins: the prompts' similarities reach {len(found)} of {', '.join(map(str, BINS))}: give others"
+        )
+    return found
+
+
+def _nearest(similarity: FloatArray, bins: tuple[float, ...]) -> IntArray:
+    """Return the bin of every pair of different prompts, shape (P, P), or -1."""
+    found = nearest_bin(similarity.ravel(), bins).reshape(similarity.shape)
+    np.fill_diagonal(found, -1)
     return found
 
 
@@ -154,7 +169,7 @@ def hybrid_pipeline(name: str, device: str, dtype: str) -> Any:
     import torch
     from diffusers import StableDiffusion3Pipeline
 
-    from hisopt.pipeline import HybridInferencePipeline
+    from hisopt.pipeline import HybridInference
 
     try:
         parts = StableDiffusion3Pipeline.load_config(name)
@@ -162,9 +177,9 @@ def hybrid_pipeline(name: str, device: str, dtype: str) -> Any:
         plain = StableDiffusion3Pipeline.from_pretrained(name, dtype=getattr(torch, dtype), **absent)
     except (OSError, ValueError) as error:
         raise InputError(f"--model: {name} cannot be loaded: {_first_line(error)}") from None
-    pipe = HybridInferencePipeline(**plain.to(device).components)
+    pipe = plain.to(device)
     pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return HybridInference(pipe)
 
 
 def clip_judge(name: str, device: str) -> Judge:
@@ -239,7 +254,11 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     "--prompts", metavar="FILE", help="CSV with columns prompt and negative_prompt. [default: the shipped prompts]"
 )
 @click.option("--pairs", type=int, default=4, show_default=True, help="Pairs of prompts in every bin of similarity.")
-@click.option("--bins", default=",".join(map(str, BINS)), show_default=True, help="Similarities at the bins' centres.")
+@click.option(
+    "--bins",
+    metavar="LIST",
+    help=f"Similarities at the bins' centres. [default: those of {', '.join(map(str, BINS))} that two prompts have]",
+)
 @click.option("--steps", type=int, default=28, show_default=True, help="Denoising steps T of an image.")
 @click.option("--every", type=int, default=1, show_default=True, help="Common steps 0, K, 2K, ... below T.")
 @click.option(
@@ -260,17 +279,18 @@ def _command(**options: Any) -> None:
     for name in ("pairs", "steps", "every", "seeds"):
         if options[name] < 1:
             raise InputError(f"--{name}: is {options[name]}, must be >= 1")
-    try:
-        bins = tuple(float(text) for text in options["bins"].split(","))
-    except ValueError:
-        raise InputError(f"--bins: {options['bins']!r} are not numbers with commas between them") from None
-    if any(later <= earlier for earlier, later in pairwise(bins)):
-        raise InputError(f"--bins: {options['bins']} do not increase")
+    given = parse_bins(options["bins"]) if options["bins"] else None
     require_writable("--output", options["output"])
     if options["device"] not in ("cpu", "cuda") or (options["device"] == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device: {options['device']!r} is not available")
     corpus = load(options["prompts"]) if options["prompts"] else shipped()
     similarity = corpus.embeddings @ corpus.embeddings.T
+    bins = given or reached_bins(similarity)
+    if absent := sorted(set(BINS) - set(bins)) if given is None else []:
+        print(
+            f"note: no two prompts have a similarity of about {', '.join(f'{centre:g}' for centre in absent)}: left out",
+            file=sys.stderr,
+        )
     common = tuple(range(0, options["steps"], options["every"]))
     groups = [
         Group(public, personal, seed, modules, common)
@@ -311,9 +331,8 @@ def _command(**options: Any) -> None:
         print(file=sys.stderr)
     rows.sort(key=lambda row: [row[name] for name in COLUMNS[:6]])
     write_atomically(Path(options["output"]), to_csv(rows))
-    print(
-        f"{options['output']}: {len(rows)} scores, {fresh} of them new; fit them by python -m hisopt.fit {options['output']}"
-    )
+    fitting = f"python -m hisopt.fit {options['output']}" + (f" --bins {options['bins']}" if given else "")
+    print(f"{options['output']}: {len(rows)} scores, {fresh} of them new; fit them by {fitting}")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,12 @@ from hisopt.command_line import run_command
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hisopt.arrays import FloatArray
+    from hisopt.arrays import FloatArray, IntArray
 
 BINS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _START = (0.2, 0.3, 16.0, 0.1)  # L, K, B, G
 _NAMES = ("L", "K", "B", "G")
+_GRID = ", ".join(map(str, BINS))
 
 
 def hiqm(steps: FloatArray, scale: float, slope: float, middle: float, floor: float) -> FloatArray:
@@ -27,10 +30,22 @@ def hiqm(steps: FloatArray, scale: float, slope: float, middle: float, floor: fl
     return np.asarray(scale / (1 + np.exp(slope * (steps - middle))) + floor)
 
 
-def fit_bin(steps: FloatArray, scores: FloatArray) -> dict[str, Any]:
+def fit_bin(steps: FloatArray, scores: FloatArray, pairs: IntArray | None = None) -> dict[str, Any]:
     """Fit one similarity bin; coefficients, standard errors, rmse and the number of scores.
 
-    Raises ValueError where the curve cannot be fitted (fewer than five scores or step counts, or no convergence).
+    Parameters
+    ----------
+    steps, scores
+        Common steps and scores, shape (n,).
+    pairs
+        Which pair of a public and a personal prompt each score belongs to, shape (n,). Scores of a pair share its prompts and
+        are correlated over seeds and steps: standard errors are then clustered by pair (Liang and Zeger, Biometrika 73
+        (1986) 13-22, with the factor G / (G - 1) (n - 1) / (n - 4) for G pairs). None for scores that are independent.
+
+    Raises
+    ------
+    ValueError
+        Where the curve cannot be fitted: fewer than five scores or step counts, fewer than two pairs, or no convergence.
     """
     import warnings
 
@@ -46,47 +61,92 @@ def fit_bin(steps: FloatArray, scores: FloatArray) -> dict[str, Any]:
         except (RuntimeError, OptimizeWarning) as error:
             raise ValueError(f"no fit: {error}") from None
     residual = scores - hiqm(steps, *found)
-    return {
+    row: dict[str, Any] = {
         "coefficients": found.tolist(),
-        "standard_errors": np.sqrt(np.diag(covariance)).tolist(),
         "rmse": float(np.sqrt(np.mean(residual**2))),
         "scores": len(scores),
     }
+    if pairs is not None:
+        labels, group = np.unique(pairs, return_inverse=True)
+        row["pairs"] = len(labels)
+        if len(labels) < 2:
+            raise ValueError("fewer than two pairs of prompts")
+        covariance = _clustered(_jacobian(steps, *found), residual, group)
+    return row | {"standard_errors": np.sqrt(np.diag(covariance)).tolist()}
 
 
-def fit(table: pd.DataFrame, bins: tuple[float, ...] = BINS) -> dict[str, list[dict[str, Any]]]:
-    """Fit every bin of a table with columns similarity, common_steps, clip_score and sim_npi (1 with modules).
-
-    A score belongs to the nearest bin, if that is at most half a bin's width away. Returns rows by ``with_modules`` and
-    ``without_modules``, each with its similarity; raises `InputError` for a bin that cannot be fitted.
-    """
+def _jacobian(steps: FloatArray, scale: float, slope: float, middle: float, floor: float) -> FloatArray:
+    """Derivatives of `hiqm` by L, K, B and G, shape (n, 4)."""
     import numpy as np
 
+    share = hiqm(steps, 1.0, slope, middle, 0.0)
+    falling = scale * share * (1 - share)
+    return np.stack([share, -falling * (steps - middle), falling * slope, np.ones_like(steps)], axis=1)
+
+
+def _clustered(jacobian: FloatArray, residual: FloatArray, group: IntArray) -> FloatArray:
+    """Covariance of least squares where residuals of a group are correlated, those of different ones not."""
+    import numpy as np
+
+    count, (rows, columns) = int(group.max()) + 1, jacobian.shape
+    scores = np.zeros((count, columns))
+    np.add.at(scores, group, jacobian * residual[:, None])
+    bread = np.linalg.inv(jacobian.T @ jacobian)
+    factor = count / (count - 1) * (rows - 1) / (rows - columns)
+    return np.asarray(factor * bread @ (scores.T @ scores) @ bread)
+
+
+def nearest_bin(similarity: FloatArray, bins: tuple[float, ...]) -> IntArray:
+    """Return the number of the nearest bin, or -1 where even that is more than half a bin's width away."""
+    import numpy as np
+
+    half = float(np.diff(bins).min()) / 2 + 1e-9 if len(bins) > 1 else np.inf
+    distance = np.abs(np.asarray(similarity)[:, None] - np.asarray(bins))
+    return np.where(distance.min(axis=1) <= half, distance.argmin(axis=1), -1)
+
+
+def fit(table: pd.DataFrame, bins: tuple[float, ...] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Fit every bin of a table with columns similarity, common_steps, clip_score and sim_npi (1 with modules).
+
+    A score belongs to the nearest bin, if that is at most half a bin's width away. By default the bins are the published
+    ones that hold scores. With columns public and personal, standard errors are clustered by their pairs.
+    Returns rows by ``with_modules`` and ``without_modules``, each with its similarity; raises `InputError` for a bin that
+    cannot be fitted, and where no score is in a bin.
+    """
     from hisopt.errors import InputError
 
-    centres = np.asarray(bins)
-    half = float(np.diff(centres).min()) / 2 + 1e-9 if len(bins) > 1 else np.inf
-    distance = np.abs(table["similarity"].to_numpy()[:, None] - centres)
-    nearest = np.where(distance.min(axis=1) <= half, distance.argmin(axis=1), -1)
+    grid = bins or BINS
+    nearest = nearest_bin(table["similarity"].to_numpy(), grid)
+    chosen = range(len(grid)) if bins else sorted(set(nearest.tolist()) - {-1})
+    if not chosen:
+        raise InputError(f"no similarity is near {', '.join(f'{centre:g}' for centre in grid)}: give other --bins")
+    pairs = None
+    if {"public", "personal"} <= set(table.columns):
+        pairs = table.groupby(["public", "personal"]).ngroup().to_numpy()
     found: dict[str, list[dict[str, Any]]] = {}
     for flag, name in ((1, "with_modules"), (0, "without_modules")):
-        chosen = (table["sim_npi"] == flag).to_numpy()
-        if not chosen.any():
+        flagged = (table["sim_npi"] == flag).to_numpy()
+        if not flagged.any():
             continue
         found[name] = []
-        for index, centre in enumerate(bins):
-            part = table[chosen & (nearest == index)]
+        for index in chosen:
+            here = flagged & (nearest == index)
+            part = table[here]
             try:
-                row = fit_bin(part["common_steps"].to_numpy(float), part["clip_score"].to_numpy(float))
+                row = fit_bin(
+                    part["common_steps"].to_numpy(float), part["clip_score"].to_numpy(float),
+                    None if pairs is None else pairs[here],
+                )  # fmt: skip
             except ValueError as error:
-                raise InputError(f"similarity {centre:g}, {name.replace('_', ' ')}: {error}") from None
-            found[name].append({"similarity": centre} | row)
+                raise InputError(f"similarity {grid[index]:g}, {name.replace('_', ' ')}: {error}") from None
+            found[name].append({"similarity": grid[index]} | row)
     return found
 
 
-def read(scores: str, similarity: str | None) -> pd.DataFrame:
+def read(scores: str, similarity: str | None, modules: bool | None = None) -> pd.DataFrame:
     """Read scores, and the similarity of each public and personal prompt where the scores do not hold it.
 
+    ``modules`` says whether the SIM and NPI modules were on, where the scores have no column sim_npi.
     Raises `InputError` with file, column or line and reason.
     """
     import numpy as np
@@ -102,7 +162,11 @@ def read(scores: str, similarity: str | None) -> pd.DataFrame:
         hint = "; with columns public and personal, give --similarity" if pairs else ""
         raise InputError(f"{scores}: columns {', '.join(missing)}: missing{hint}")
     if "sim_npi" not in table.columns:
-        table["sim_npi"] = 1
+        if modules is None:
+            raise InputError(f"{scores}: column sim_npi: missing; give --modules with or --modules without")
+        table["sim_npi"] = int(modules)
+    elif modules is not None:
+        raise InputError(f"--modules: {scores} has a column sim_npi that says which scores are with modules")
     for name in [*needed, "sim_npi", *(["public", "personal"] if pairs else [])]:
         column = pd.to_numeric(table[name], errors="coerce")
         bad = ~np.isfinite(column.to_numpy(float))
@@ -110,6 +174,10 @@ def read(scores: str, similarity: str | None) -> pd.DataFrame:
             line = int(np.flatnonzero(bad)[0])
             raise InputError(f"{scores}: line {line + 2}: {name}: {table[name].iloc[line]!r} is not a finite number")
         table[name] = column
+    strange = ~table["sim_npi"].isin([0, 1]).to_numpy()
+    if strange.any():
+        line = int(np.flatnonzero(strange)[0])
+        raise InputError(f"{scores}: line {line + 2}: sim_npi: is {table['sim_npi'].iloc[line]:g}, must be 0 or 1")
     if not pairs or similarity is None:
         return table
     matrix = _csv(similarity, header=None).to_numpy()
@@ -144,7 +212,9 @@ def _csv(path: str, **options: Any) -> pd.DataFrame:
     return table
 
 
-def draw(table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def draw(
+    table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path, bins: tuple[float, ...] = BINS
+) -> None:
     """Draw the residuals of every bin over the common steps, as SVG."""
     from matplotlib.figure import Figure
 
@@ -154,9 +224,9 @@ def draw(table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path
     axes = figure.subplots(1, len(found), squeeze=False)
     for axis, (name, rows) in zip(axes[0], found.items(), strict=True):
         flagged = table[table["sim_npi"] == (1 if name == "with_modules" else 0)]
+        nearest = nearest_bin(flagged["similarity"].to_numpy(), bins)
         for row in rows:
-            near = (flagged["similarity"] - row["similarity"]).abs() <= 0.05 + 1e-9
-            means = flagged[near].groupby("common_steps")["clip_score"].mean()
+            means = flagged[nearest == bins.index(row["similarity"])].groupby("common_steps")["clip_score"].mean()
             axis.plot(means.index, means - hiqm(means.index.to_numpy(float), *row["coefficients"]),
                       marker=".", label=f"{row['similarity']:g}")  # fmt: skip
         axis.axhline(0, color="black", linewidth=0.8)
@@ -171,39 +241,80 @@ def draw(table: pd.DataFrame, found: dict[str, list[dict[str, Any]]], path: Path
     "--similarity", metavar="FILE", help="Matrix without header: similarity of public (row) and personal prompts."
 )
 @click.option(
-    "--output", metavar="FILE", help="Write the coefficients as JSON, as an instance's quality table takes them."
+    "--modules", type=click.Choice(["with", "without"]), help="SIM and NPI of scores that have no column sim_npi."
 )
+@click.option(
+    "--bins",
+    "centres",
+    metavar="LIST",
+    help=f"Similarities at the bins' centres. [default: those of {_GRID} that hold scores]",
+)
+@click.option("--output", metavar="FILE", help="Write the coefficients as JSON, for hisopt.solve --quality.")
 @click.option("--figure", metavar="FILE.svg", help="Draw the residuals (needs the extra 'report').")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def _command(scores: str, similarity: str | None, output: str | None, figure: str | None, style: str) -> None:
+def _command(
+    scores: str, similarity: str | None, modules: str | None, centres: str | None, output: str | None, figure: str | None,
+    style: str,
+) -> None:  # fmt: skip
     """Fit Q(x) = L / (1 + exp(K (x - B))) + G in every similarity bin, with and without the modules.
 
     SCORES.csv has the columns common_steps and clip_score, and either similarity or public and personal (with
-    --similarity); sim_npi says whether the SIM and NPI modules were on (1, the default) or off (0). May be gzipped.
+    --similarity); sim_npi says whether the SIM and NPI modules were on (1) or off (0). May be gzipped. With public and
+    personal, standard errors are clustered by pairs of prompts.
     """
+    from hisopt.errors import InputError
     from hisopt.files import require_writable, write_atomically
 
     for option, path in (("--output", output), ("--figure", figure)):
         if path:
             require_writable(option, path)
-    table = read(scores, similarity)
-    found = fit(table)
+    bins = parse_bins(centres) if centres else None
+    table = read(scores, similarity, None if modules is None else modules == "with")
+    found = fit(table, bins)
+    outside = int((nearest_bin(table["similarity"].to_numpy(), bins or BINS) < 0).sum())
+    if outside:
+        print(
+            f"note: {outside} of {len(table)} scores are left out: their similarity is in no bin of "
+            f"{', '.join(f'{centre:g}' for centre in bins or BINS)}",
+            file=sys.stderr,
+        )
     if output:
+        rows = next(iter(found.values()))
+        if len(rows) < 2:
+            raise InputError("--output: a quality table has two bins or more, and the scores are all in one")
         document = {"source": f"least-squares fit of Q(x) = L / (1 + exp(K (x - B))) + G to {Path(scores).name}",
-                    "similarity": list(BINS)}  # fmt: skip
+                    "similarity": [row["similarity"] for row in rows]}  # fmt: skip
         document |= {name: [row["coefficients"] for row in rows] for name, rows in found.items()}
         write_atomically(Path(output), json.dumps(document, indent=1) + "\n")
     if figure:
-        draw(table, found, Path(figure))
+        draw(table, found, Path(figure), bins or BINS)
     if style == "json":
         print(json.dumps(found))
         return
     for name, rows in found.items():
-        print(f"{name.replace('_', ' ')}\nsimilarity  " + "".join(f"{n:>22}" for n in _NAMES) + "      rmse  scores")
+        clustered = "pairs" in rows[0]
+        print(f"{name.replace('_', ' ')}\nsimilarity  " + "".join(f"{n:>22}" for n in _NAMES) + "      rmse  scores"
+              + "   pairs" * clustered)  # fmt: skip
         for row in rows:
             cells = zip(row["coefficients"], row["standard_errors"], strict=True)
             text = "".join(f"{value:12.5f} ± {error:.5f}"[:22].rjust(22) for value, error in cells)
-            print(f"{row['similarity']:<12g}{text}{row['rmse']:10.5f}{row['scores']:8d}")
+            pairs = f"{row['pairs']:8d}" if clustered else ""
+            print(f"{row['similarity']:<12g}{text}{row['rmse']:10.5f}{row['scores']:8d}{pairs}")
+    if any("pairs" not in row for rows in found.values() for row in rows):
+        print("standard errors take scores as independent: no columns public and personal say which belong together")
+
+
+def parse_bins(text: str) -> tuple[float, ...]:
+    """Return the similarities of an option --bins; raise `InputError` for what are not increasing numbers."""
+    from hisopt.errors import InputError
+
+    try:
+        bins = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--bins: {text!r} are not numbers with commas between them") from None
+    if not all(earlier < later for earlier, later in pairwise(bins)) or not all(-1 <= centre <= 1 for centre in bins):
+        raise InputError(f"--bins: {text} do not increase within -1 and 1")
+    return bins
 
 
 def main() -> None:

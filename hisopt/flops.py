@@ -119,6 +119,8 @@ def inputs(model: Any, side: int, text_tokens: int, batch: int) -> dict[str, Any
     )
     if width is None:
         raise InputError(f"{type(model).__name__}: the width of its text embeddings is not in its config")
+    if type(model).__name__ == "FluxTransformer2DModel":
+        return _flux_inputs(config, side, text_tokens, batch)
     latent = torch.empty(batch, config["in_channels"], side, side)
     filled: dict[str, Any] = {
         "sample" if "sample" in takes else "hidden_states": latent,
@@ -138,6 +140,27 @@ def inputs(model: Any, side: int, text_tokens: int, batch: int) -> dict[str, Any
     if missing:
         raise InputError(f"{type(model).__name__}: needs {', '.join(missing)}, which is not known how to fill here")
     return filled
+
+
+def _flux_inputs(config: Any, side: int, text_tokens: int, batch: int) -> dict[str, Any]:
+    """Inputs of FLUX.1: latents packed two by two into tokens, positions of image and text, guidance where it is an input."""
+    import torch
+
+    tokens = (side // 2) ** 2
+    filled = {
+        "hidden_states": torch.empty(batch, tokens, config["in_channels"]),
+        "timestep": torch.empty(batch),
+        "encoder_hidden_states": torch.empty(batch, text_tokens, config["joint_attention_dim"]),
+        "pooled_projections": torch.empty(batch, config["pooled_projection_dim"]),
+        "img_ids": torch.empty(tokens, 3),
+        "txt_ids": torch.empty(text_tokens, 3),
+    }
+    return filled | ({"guidance": torch.empty(batch)} if config["guidance_embeds"] else {})
+
+
+def guided_by_input(config: dict[str, Any]) -> bool:
+    """Whether the guidance scale is an input of the model, so that a step is one forward pass with guidance as without."""
+    return bool(config.get("guidance_embeds"))
 
 
 def text_encoder(spec: dict[str, Any], batch: int) -> Count:

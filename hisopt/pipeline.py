@@ -1,26 +1,26 @@
-"""The hybrid inference scheme as a diffusers pipeline on the components of Stable Diffusion 3.
+"""The hybrid inference scheme on the diffusers pipelines of Stable Diffusion 3, 3.5 and FLUX.1.
 
 Per cluster one common phase with the public prompt at guidance w1 (SIM); every user resumes it after x_n of its steps
 with the personal and negative prompts at guidance w2 (NPI), first on the server, then, after y_n more, on a second device.
+Every step is taken by the pipeline's own call (see `hisopt.resume`): offloading, adapters and attention settings are its.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
-from diffusers import StableDiffusion3Pipeline
-from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
-from safetensors.torch import load, save
-from torch import Tensor
 
 from hisopt.decision import Decision
+from hisopt.errors import InputError
+from hisopt.families import Prompt, family
+from hisopt.phases import Finished, Plan, Run
+from hisopt.resume import Part, check_options, check_scheduler
+
+__all__ = ["Finished", "HybridInference", "HybridOutput", "Prompt"]
 
 PUBLIC_GUIDANCE, PERSONAL_GUIDANCE = 2.0, 8.0  # w1 of SIM and w2 of NPI
 
@@ -32,12 +32,14 @@ class HybridOutput:
     Attributes
     ----------
     images
-        One per user: PIL images, or latents (1, C, H, W) with ``output_type="latent"``.
+        One per user: PIL images, or latents (1, ...) with ``output_type="latent"``; None where a callback interrupted.
     steps_common, steps_edge, steps_device
-        Denoising steps that the model ran: per cluster (X_m), and summed over users on server and device. W_m summed
-        over clusters is ``sum(steps_common) + steps_edge``.
+        Denoising steps of the decision: per cluster (X_m), and summed over users on server and device. W_m summed over
+        clusters is ``sum(steps_common) + steps_edge``.
     payload_bits
         Bits of latents handed to each user's device: n_h n_w n_c times 16, tau times the payload of (14); 0 if none were.
+    intermediate
+        Per user the images after the numbers of steps asked for.
     """
 
     images: list[Any]
@@ -45,256 +47,191 @@ class HybridOutput:
     steps_edge: int
     steps_device: int
     payload_bits: list[int] = field(default_factory=list)
+    intermediate: list[dict[int, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """One user's image, and the bits of latents handed to the user's device."""
+class HybridInference:
+    """Hybrid inference with a pipeline of the server and one of the users' devices.
 
-    user: int
-    image: Any
-    payload_bits: int
+    Parameters
+    ----------
+    pipe
+        A StableDiffusion3Pipeline or a FluxPipeline, wherever and however its weights are kept.
+    device
+        The users' pipeline, such as one with a smaller or quantised transformer, on a device of its own; without text
+        encoders if need be, because embeddings come from the server. The server's pipeline if None.
 
-
-@dataclass(frozen=True)
-class _Prompt:
-    """Embeddings of one prompt and its negative: both halves of guidance."""
-
-    tokens: tuple[Tensor, Tensor]
-    pooled: tuple[Tensor, Tensor]
-    guidance: float
-
-
-class HybridInferencePipeline(StableDiffusion3Pipeline):  # type: ignore[misc]
-    """``HybridInferencePipeline(**pipe.components)`` shares the weights of a StableDiffusion3Pipeline.
-
-    ``device_transformer``, the user's device's copy of the denoiser, is used after the hand-over; the server's own if None.
+    Raises
+    ------
+    InputError
+        For a pipeline or a scheduler that cannot be resumed, and for two that do not fit each other.
     """
 
-    device_transformer: torch.nn.Module | None = None
+    def __init__(self, pipe: Any, device: Any = None) -> None:
+        for part in (pipe, device or pipe):
+            family(part)
+            check_scheduler(part)
+        if device is not None:
+            if type(device) is not type(pipe):
+                raise InputError(f"device: a {type(device).__name__}, but the server's is a {type(pipe).__name__}")
+            if _schedule(device) != _schedule(pipe):
+                raise InputError("device: its scheduler has another schedule than the server's")
+            if device.transformer.config.in_channels != pipe.transformer.config.in_channels:
+                raise InputError("device: its latents have another number of channels than the server's")
+        self.pipe, self.device = pipe, device
 
     def __call__(
         self,
-        public_prompts: Sequence[str],
-        prompts: Sequence[str],
+        public_prompts: Sequence[str | Prompt],
+        prompts: Sequence[str | Prompt],
         decision: Decision,
         negative_prompts: Sequence[str] | None = None,
+        *,
+        return_dict: bool = True,
         **options: Any,
-    ) -> HybridOutput:
-        """Make an image for every user; takes what `stream` takes and returns when all are done."""
-        clusters, common, edge, total = _checked(public_prompts, prompts, negative_prompts, decision)
-        images: list[Any] = [None] * len(prompts)
-        payload = [0] * len(prompts)
-        for done in self.stream(public_prompts, prompts, decision, negative_prompts, **options):
-            images[done.user], payload[done.user] = done.image, done.payload_bits
-        longest = _longest(clusters, common, len(public_prompts))
-        return HybridOutput(
-            images, longest, sum(edge), sum(total - x - y for x, y in zip(common, edge, strict=True)), payload
-        )
+    ) -> HybridOutput | tuple[list[Any]]:
+        """Make an image for every user; takes what `stream` takes and returns when all are done.
 
-    @torch.no_grad()
+        With ``return_dict=False`` the images alone, in a tuple as in diffusers.
+        """
+        made = {done.user: done for done in self.stream(public_prompts, prompts, decision, negative_prompts, **options)}
+        images = [made[n].image if n in made else None for n in range(len(prompts))]
+        if not return_dict:
+            return (images,)
+        plan = Plan.of(len(public_prompts), len(prompts), decision)
+        users = range(len(prompts))
+        return HybridOutput(
+            images, [plan.longest.get(m, 0) for m in range(len(public_prompts))],
+            sum(plan.server[n] - plan.common[n] for n in users), sum(plan.total - plan.server[n] for n in users),
+            [made[n].payload_bits if n in made else 0 for n in users],
+            [made[n].intermediate if n in made else {} for n in users],
+        )  # fmt: skip
+
     def stream(
         self,
-        public_prompts: Sequence[str],
-        prompts: Sequence[str],
+        public_prompts: Sequence[str | Prompt],
+        prompts: Sequence[str | Prompt],
         decision: Decision,
         negative_prompts: Sequence[str] | None = None,
         *,
         public_guidance: float = PUBLIC_GUIDANCE,
         personal_guidance: float = PERSONAL_GUIDANCE,
         seed: int = 0,
+        generator: Sequence[torch.Generator] | None = None,
         height: int | None = None,
         width: int | None = None,
         max_batch: int = 8,
         hand_over: bool = True,
+        intermediate_steps: Collection[int] = (),
         output_type: str = "pil",
+        callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        public_options: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Iterator[Finished]:
-        """Make an image for every user, and yield each as soon as it is finished.
+        """Make an image for every user, and yield users as soon as their batch is finished.
 
         Parameters
         ----------
         public_prompts, prompts, negative_prompts
-            One per cluster; one per user; one per user or none.
+            One per cluster; one per user; one per user or none. A `Prompt` has texts for further encoders as well.
         decision
             Its clusters (N,) and its common, edge and device steps (N,), which sum to the same T for every user.
         public_guidance, personal_guidance
-            Guidance scales of the two phases; a scale of 1 or less runs without guidance.
+            The pipeline's ``guidance_scale`` in the two phases. Stable Diffusion 3 runs without guidance at 1 or less;
+            FLUX.1 takes the scale as an input, and guides by negative prompts with the option ``true_cfg_scale``.
         seed
-            The noise of cluster m has the seed ``seed + m``: users of a cluster start from the same noise.
+            The noise of cluster m comes from a CPU generator with the seed ``seed + m``: users of a cluster start from
+            the same noise, on every device.
+        generator
+            One generator per cluster, in place of ``seed``.
+        height, width
+            Pixels; the model's by default.
         max_batch
-            Users that resume at the same step run together, so many at a time.
+            So many users run together, and so many prompts are encoded together. At every step all users of a batch
+            that are on the server are one call of the model, as are all that are on their devices.
         hand_over
             Whether latents pass through half precision on their way to the device, as they are sent.
+        intermediate_steps
+            Numbers of steps done after which latents are decoded as well.
         output_type
             As in diffusers: pil, np, pt or latent.
+        callback_on_step_end, callback_on_step_end_tensor_inputs
+            As in diffusers, with the step's number in the whole schedule. The tensors' dictionary also says the ``phase``
+            (common, edge or device) and its ``members``: clusters in the common phase, else users.
+        public_options
+            Options that differ in the common phase.
+        options
+            Further keyword arguments of the pipeline's call, such as ``joint_attention_kwargs``,
+            ``max_sequence_length``, ``skip_guidance_layers`` and ``true_cfg_scale``.
 
         Raises
         ------
+        InputError
+            For prompts, a decision or options that do not fit each other or the pipeline.
         ValueError
-            For prompts or a decision that do not fit each other.
+            For what the pipeline itself refuses, before anything is computed.
         """
-        clusters, common, edge, total = _checked(public_prompts, prompts, negative_prompts, decision)
-        height = height or self.default_sample_size * self.vae_scale_factor
-        width = width or self.default_sample_size * self.vae_scale_factor
-        schedule = partial(self._scheduler, total, self._shift(height, width))
-        users = range(len(prompts))
-        negative = negative_prompts or [""] * len(prompts)
-        longest = _longest(clusters, common, len(public_prompts))
-        latents = dict(enumerate(
-            self._common_phase(public_prompts, clusters, common, longest, public_guidance, seed, height, width, schedule)
-        ))  # fmt: skip
-        personal = [self._encode(prompts[n], negative[n], personal_guidance) for n in users]
-        device = self.device_transformer or self.transformer
-        place = next(device.parameters()).device
-        payload = [0] * len(prompts)
-        left = [total - common[n] - edge[n] for n in users]
-        on_server = {n: (common[n], common[n] + edge[n]) for n in users}
-        advanced = self._run(self.transformer, latents, personal, on_server, max_batch, schedule)
-        for group in chain(([n] for n in users if not edge[n]), advanced):
-            for n in group:
-                if not left[n]:
-                    yield Finished(n, self._decoded(latents.pop(n), output_type), 0)
-                    continue
-                if hand_over:
-                    latents[n], payload[n] = _sent(latents[n])
-                latents[n] = latents[n].to(place)
-        on_device = {n: (common[n] + edge[n], total) for n in users if left[n]}
-        for group in self._run(device, latents, personal, on_device, max_batch, schedule):
-            for n in group:
-                yield Finished(n, self._decoded(latents.pop(n), output_type), payload[n])
-
-    def _shift(self, height: int, width: int) -> float | None:
-        config = self.scheduler.config
-        if not config.get("use_dynamic_shifting", None):
-            return None
-        side = self.vae_scale_factor * self.transformer.config.patch_size
-        tokens = (height // side) * (width // side)
-        return float(calculate_shift(
-            tokens, config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096),
-            config.get("base_shift", 0.5), config.get("max_shift", 1.16),
-        ))  # fmt: skip
-
-    def _encode(self, prompt: str, negative: str, guidance: float) -> _Prompt:
-        tokens, negative_tokens, pooled, negative_pooled = self.encode_prompt(
-            prompt=prompt, prompt_2=None, prompt_3=None, negative_prompt=negative,
-            do_classifier_free_guidance=guidance > 1, device=self._execution_device,
+        for part in (self.pipe, self.device or self.pipe):
+            check_scheduler(part)
+        plan = Plan.of(len(public_prompts), len(prompts), decision)
+        if negative_prompts is not None and len(negative_prompts) != len(prompts):
+            raise InputError(f"negative_prompts: {len(negative_prompts)} for {len(prompts)} users")
+        if generator is not None and (isinstance(generator, torch.Generator) or len(generator) != len(public_prompts)):
+            raise InputError(f"generator: one for each of {len(public_prompts)} clusters is needed, as a list")
+        if max_batch < 1:
+            raise InputError(f"max_batch: is {max_batch}, must be >= 1")
+        if callback_on_step_end is not None and hasattr(callback_on_step_end, "tensor_inputs"):
+            raise InputError("callback_on_step_end: diffusers' callback objects act on one call, and these are many")
+        for name in (common_options := dict(public_options or {})):
+            check_options(self.pipe, {name: None})
+        check_options(self.pipe, options)
+        height = height or self.pipe.default_sample_size * self.pipe.vae_scale_factor
+        width = width or self.pipe.default_sample_size * self.pipe.vae_scale_factor
+        public = [_prompt(text) for text in public_prompts]
+        personal = [
+            _prompt(text, None if negative_prompts is None else negative_prompts[n]) for n, text in enumerate(prompts)
+        ]
+        parts = {
+            "common": Part(self.pipe, public_guidance, plan.total, height, width, options | common_options),
+            "edge": Part(self.pipe, personal_guidance, plan.total, height, width, options),
+            "device": Part(
+                self.device or self.pipe, personal_guidance, plan.total, height, width, options, self.device is not None
+            ),
+        }
+        for part, given in ((parts["common"], public), (parts["edge"], personal)):
+            _check_inputs(part, given, callback_on_step_end_tensor_inputs)
+        generators = generator or [torch.Generator("cpu").manual_seed(seed + m) for m in range(len(public))]
+        run = Run(
+            plan, parts, max_batch, hand_over, frozenset(intermediate_steps), output_type,
+            callback_on_step_end, tuple(callback_on_step_end_tensor_inputs),
         )  # fmt: skip
-        return _Prompt((negative_tokens, tokens), (negative_pooled, pooled), guidance)
-
-    def _common_phase(
-        self, public_prompts: Sequence[str], clusters: list[int], common: list[int], longest: list[int],
-        guidance: float, seed: int, height: int, width: int, schedule: Callable[[int], Any],
-    ) -> list[Tensor]:  # fmt: skip
-        """Run each cluster's X_m steps once; return the latents at each user's x_n."""
-        found: list[Tensor | None] = [None] * len(clusters)
-        for m, text in enumerate(public_prompts):
-            members = [n for n, cluster in enumerate(clusters) if cluster == m]
-            if not members:
-                continue
-            prompt = self._encode(text, "", guidance)
-            generator = torch.Generator(self._execution_device).manual_seed(seed + m)
-            state = self.prepare_latents(
-                1,
-                self.transformer.config.in_channels,
-                height,
-                width,
-                prompt.tokens[1].dtype,
-                self._execution_device,
-                generator,
-            )
-            scheduler = schedule(0)
-            for step in range(longest[m] + 1):
-                for n in members:
-                    if common[n] == step:
-                        found[n] = state.clone()
-                if step < longest[m]:
-                    state = _step(self.transformer, scheduler, step, state, [prompt])
-        return [latents for latents in found if latents is not None]
-
-    def _scheduler(self, total: int, mu: float | None, begin: int) -> Any:
-        scheduler = deepcopy(self.scheduler)
-        scheduler.set_timesteps(total, device=self._execution_device, **({} if mu is None else {"mu": mu}))
-        scheduler.set_begin_index(begin)
-        return scheduler
-
-    def _run(
-        self, model: torch.nn.Module, latents: dict[int, Tensor], prompts: list[_Prompt],
-        spans: dict[int, tuple[int, int]], max_batch: int, schedule: Callable[[int], Any],
-    ) -> Iterator[list[int]]:  # fmt: skip
-        """Advance users' latents from the first to the second step of their spans; yield those that started together."""
-        starting = defaultdict(list)
-        for n, (first, last) in spans.items():
-            if last > first:
-                starting[first].append(n)
-        place, width = next(model.parameters()).device, max(max_batch, 1)
-        for first, users in sorted(starting.items()):
-            for begin in range(0, len(users), width):
-                group = users[begin : begin + width]
-                scheduler = schedule(first)
-                for step in range(first, max(spans[n][1] for n in group)):
-                    active = [n for n in group if spans[n][1] > step]
-                    state = torch.cat([latents[n].to(place) for n in active])
-                    state = _step(model, scheduler, step, state, [prompts[n] for n in active])
-                    for row, n in enumerate(active):
-                        latents[n] = state[row : row + 1]
-                yield group
-
-    def _decoded(self, latents: Tensor, output_type: str) -> Any:
-        if output_type == "latent":
-            return latents
-        latents = latents.to(self.vae.device)
-        latents = (latents / self.vae.config.scaling_factor) + self.vae.config.shift_factor
-        return self.image_processor.postprocess(
-            self.vae.decode(latents, return_dict=False)[0], output_type=output_type
-        )[0]
+        return run.images(public, personal, generators)
 
 
-def _step(model: torch.nn.Module, scheduler: Any, step: int, latents: Tensor, prompts: list[_Prompt]) -> Tensor:
-    """Return the latents (users, C, H, W) after one denoising step of prompts with one guidance scale."""
-    guidance, time = prompts[0].guidance, scheduler.timesteps[step]
-    halves = (0, 1) if guidance > 1 else (1,)
-    tokens = torch.cat([prompt.tokens[half] for half in halves for prompt in prompts]).to(latents.device)
-    pooled = torch.cat([prompt.pooled[half] for half in halves for prompt in prompts]).to(latents.device)
-    inputs = torch.cat([latents] * len(halves))
-    predicted = model(
-        hidden_states=inputs, timestep=time.to(latents.device).expand(len(inputs)), encoder_hidden_states=tokens,
-        pooled_projections=pooled, joint_attention_kwargs=None, return_dict=False,
-    )[0]  # fmt: skip
-    if guidance > 1:
-        without, given = predicted.chunk(2)
-        predicted = without + guidance * (given - without)
-    result: Tensor = scheduler.step(predicted, time, latents, return_dict=False)[0]
-    return result
+def _schedule(pipe: Any) -> dict[str, Any]:
+    config = {key: value for key, value in pipe.scheduler.config.items() if not key.startswith("_")}
+    return config | {"shift": pipe.scheduler.shift}
 
 
-def _longest(clusters: list[int], common: list[int], count: int) -> list[int]:
-    """X_m of every cluster."""
-    return [
-        max((x for x, cluster in zip(common, clusters, strict=True) if cluster == m), default=0) for m in range(count)
-    ]
+def _prompt(given: str | Prompt, negative: str | None = None) -> Prompt:
+    if not isinstance(given, str | Prompt):
+        raise InputError(f"prompts: {given!r} is neither a text nor a Prompt")
+    prompt = Prompt(given) if isinstance(given, str) else given
+    if negative is None:
+        return prompt
+    return Prompt(prompt.text, prompt.text_2, prompt.text_3, negative)
 
 
-def _sent(latents: Tensor) -> tuple[Tensor, int]:
-    """Return latents as they arrive at the other end, and how many bits they are: half precision, safetensors."""
-    message = save({"latents": latents.detach().to("cpu", torch.float16).contiguous()})
-    arrived = load(message)["latents"]
-    return arrived.to(latents.dtype), arrived.numel() * 16
-
-
-def _checked(
-    public_prompts: Sequence[str], prompts: Sequence[str], negative: Sequence[str] | None, decision: Decision
-) -> tuple[list[int], list[int], list[int], int]:
-    parts = (decision.clusters, decision.steps_common, decision.steps_edge, decision.steps_device)
-    if any(part is None for part in parts):
-        raise ValueError("decision: clusters and all steps are needed")
-    clusters, common, edge, device = ([int(value) for value in part] for part in parts if part is not None)
-    if not prompts or any(len(part) != len(prompts) for part in (clusters, common, edge, device)):
-        raise ValueError(f"decision: is not for {len(prompts)} users, one per prompt")
-    if negative is not None and len(negative) != len(prompts):
-        raise ValueError(f"negative_prompts: {len(negative)} for {len(prompts)} users")
-    if min(clusters) < 0 or max(clusters) >= len(public_prompts):
-        raise ValueError(f"public_prompts: {len(public_prompts)}, but the decision has cluster {max(clusters)}")
-    totals = {sum(steps) for steps in zip(common, edge, device, strict=True)}
-    if len(totals) > 1 or min(common + edge + device) < 0 or not totals - {0}:
-        raise ValueError("decision: steps must be >= 0 and have the same positive sum for every user")
-    return clusters, common, edge, totals.pop()
+def _check_inputs(part: Part, prompts: list[Prompt], tensors: Sequence[str]) -> None:
+    """Let the pipeline check a call's inputs; raise `InputError` for negative prompts that would not be read."""
+    pipe = part.pipe
+    if not part.guided and type(pipe).__name__ == "FluxPipeline" and any(prompt.negative for prompt in prompts):
+        raise InputError("negative_prompts: FLUX reads them with the option true_cfg_scale above 1 only")
+    call = {
+        "prompt": [prompt.text for prompt in prompts], "prompt_2": None, "prompt_3": None, "height": part.height,
+        "width": part.width, "callback_on_step_end_tensor_inputs": list(tensors),
+        "max_sequence_length": part.options.get("max_sequence_length"),
+    }  # fmt: skip
+    takes = inspect.signature(pipe.check_inputs).parameters
+    pipe.check_inputs(**{name: value for name, value in call.items() if name in takes})

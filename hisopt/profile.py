@@ -21,7 +21,7 @@ CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and co
     "models",
     multiple=True,
     metavar="NAME",
-    help="sd3-medium, sd3.5-medium, sd3.5-large, sdxl, or a diffusers config.json; repeatable. [default: sd3-medium]",
+    help="sd3-medium, sd3.5-medium, sd3.5-large, sdxl, flux.1-dev, or a diffusers config.json; repeatable. [default: sd3-medium]",
 )
 @click.option("--resolution", type=int, default=1024, show_default=True, help="Pixels a side.")
 @click.option(
@@ -87,7 +87,7 @@ def count(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
     spec, batch = flops.architecture(name), options["batch"]
     tokens = options["text_tokens"] or spec["text_tokens"]
-    passes = 2 if options["guidance"] else 1
+    passes = 2 if options["guidance"] and not flops.guided_by_input(spec["denoiser"]) else 1
     forward = flops.denoiser(spec["denoiser"], options["resolution"], tokens, batch, spec["latent_factor"])
     parts = {"denoiser, one forward pass": forward}
     for encoder in spec["text_encoders"]:
@@ -158,7 +158,8 @@ def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str
 
 def _table(profile: dict[str, Any]) -> str:
     c = profile["conditions"]
-    guided = "with guidance (2 forward passes a step)" if c["guidance"] else "without guidance"
+    passes = {1: "1 forward pass", 2: "2 forward passes"}[c["forward_passes"]]
+    guided = f"with guidance ({passes} a step)" if c["guidance"] else "without guidance"
     size = f"{c['resolution']} x {c['resolution']}, {c['text_tokens']} text tokens, batch {c['batch']}"
     lines = [
         f"{profile['model']}: {size}, {guided}", f"({profile['convention']}; TFLOP)", "",

@@ -63,6 +63,7 @@ _PRESETS = ("small", "paper", "icc", "large")
     "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
 )
 @click.option("--profile", metavar="FILE", help="FLOPs of a step measured by hisopt.profile, in place of Table II's.")
+@click.option("--quality", metavar="FILE", help="Quality table fitted by hisopt.fit, in place of the instance's.")
 @click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
@@ -114,7 +115,7 @@ def _solve(options: dict[str, Any]) -> int:
         if options[name]:
             require_writable(f"--{name.replace('_', '-')}", options[name])
     check_names(options["solvers"])
-    instance = _profiled(_instance(options), options["profile"])
+    instance = _with_quality(_profiled(_instance(options), options["profile"]), options)
     try:
         problems, notes = _problems(instance, options)
     except InputError as error:
@@ -197,6 +198,18 @@ def _profiled(instance: Instance | IccInstance, profile: str | None) -> Instance
         raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
     system, edge = load_parameters(profile)
     return instance.replace(**system, edge=instance.edge.replace(**edge))
+
+
+def _with_quality(instance: Instance | IccInstance, options: dict[str, Any]) -> Instance | IccInstance:
+    from hisopt.quality_table import load_quality
+    from hisopt.scenario import PRESETS
+
+    if options["quality"] is None:
+        return instance
+    wanted = options["instance"] is not None or PRESETS[options["preset"] or "small"].modules
+    table, modules = load_quality(options["quality"], wanted)
+    print(f"note: quality {'with' if modules else 'without'} modules from {options['quality']}", file=sys.stderr)
+    return instance.replace(quality=table)
 
 
 def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:

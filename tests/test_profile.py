@@ -11,6 +11,7 @@ import pytest
 
 from hisopt import flops
 from hisopt.errors import InputError
+from hisopt.profile import count
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,
@@ -52,12 +53,56 @@ def test_sd3_medium() -> None:
 
 
 def test_every_shipped_architecture_is_counted() -> None:
-    assert flops.known() == ["sd3-medium", "sd3.5-large", "sd3.5-medium", "sdxl"]
+    assert flops.known() == ["flux.1-dev", "sd3-medium", "sd3.5-large", "sd3.5-medium", "sdxl"]
     large = flops.denoiser(flops.architecture("sd3.5-large")["denoiser"], 256, 77, 1)
     assert large.parameters == pytest.approx(8.06e9, rel=1e-2)
     unet = flops.denoiser(flops.architecture("sdxl")["denoiser"], 256, 77, 1)
     assert unet.parameters == pytest.approx(2.567e9, rel=1e-3)
     assert unet.convolution > 0
+
+
+FLUX = {
+    "_class_name": "FluxTransformer2DModel", "in_channels": 16, "num_layers": 2, "num_single_layers": 3,
+    "attention_head_dim": 8, "num_attention_heads": 2, "joint_attention_dim": 24, "pooled_projection_dim": 20,
+    "guidance_embeds": True, "axes_dims_rope": [2, 2, 4],
+}  # fmt: skip
+
+
+def flux_by_hand(c: dict, side: int, text: int, batch: int) -> tuple[int, int]:  # type: ignore[type-arg]
+    """Linear and attention FLOPs of a FLUX.1 transformer: double blocks as SD3's, single ones with one joined stream."""
+    width, image = c["attention_head_dim"] * c["num_attention_heads"], (side // 2) ** 2
+    everything = image + text
+    linear = c["num_layers"] * ((4 + 8) * width**2 * everything + 2 * 6 * width**2)
+    linear += c["num_single_layers"] * ((3 + 4 + 5) * width**2 * everything + 3 * width**2)
+    linear += c["in_channels"] * width * image * 2 + c["joint_attention_dim"] * width * text
+    linear += (
+        2 * (256 * width + width**2) + c["pooled_projection_dim"] * width + width**2
+    )  # time, guidance, pooled text
+    linear += 2 * width**2  # the last modulation
+    attention = (c["num_layers"] + c["num_single_layers"]) * 2 * everything**2 * width
+    return 2 * linear * batch, 2 * attention * batch
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_flux_costs_what_its_layers_do(batch: int) -> None:
+    found = flops.denoiser(FLUX, 64, 7, batch)
+    assert (found.linear, found.attention, found.convolution) == (*flux_by_hand(FLUX, 8, 7, batch), 0)
+
+
+def test_flux_1_dev() -> None:
+    spec = flops.architecture("flux.1-dev")
+    found = flops.denoiser(spec["denoiser"], 1024, spec["text_tokens"], 1)
+    assert found.parameters == pytest.approx(11.9e9, rel=1e-2)
+    assert (found.linear, found.attention) == flux_by_hand(spec["denoiser"], 128, 512, 1)
+
+
+def test_a_model_that_takes_guidance_as_an_input_runs_once_a_step(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(FLUX))
+    options = {"resolution": 64, "text_tokens": 7, "batch": 1}
+    for guidance in (True, False):
+        counted = count(str(tmp_path / "config.json"), options | {"guidance": guidance})
+        assert counted["flop_per_step"] == sum(flux_by_hand(FLUX, 8, 7, 1))
+        assert counted["conditions"]["forward_passes"] == 1
 
 
 def profile(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
