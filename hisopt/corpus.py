@@ -109,7 +109,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]
     if suffix in (".csv", ".tsv") or headed:
         rows = _columns(path, text, delimiter)
     else:
-        rows = [{"prompt": line.strip()} for line in text.splitlines() if line.strip()]
+        rows = [{"prompt": line.strip()} for line in text.split("\n") if line.strip()]
     if not rows:
         raise InputError(f"{path}: holds no prompt")
     for number, row in enumerate(rows):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -29,3 +30,14 @@ def all_errors(error: ValidationError) -> list[str]:
             message += f", is {each['input']!r}"[:60]
         lines.append((f"{place}: " if place else "") + message)
     return lines
+
+
+def missing_package(program: str, error: ImportError) -> NoReturn:
+    """End a program with exit code 2 and one line that names the package it lacks."""
+    name = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and name and name != "hisopt":
+        reason = f"this needs {name}, which is not installed: pip install hisopt (or 'pip install .' in a checkout)"
+    else:
+        reason = " ".join(str(error).split())
+    print(f"{program}: {reason}", file=sys.stderr)
+    raise SystemExit(2) from None
