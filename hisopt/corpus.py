@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+WIDTH = 384  # numbers in an embedding of that model
 _DATA = Path(__file__).parent / "data"
 _HEADERS = ("prompt", "prompts", "text", "caption")  # names of the prompts' column, the first that is there
 _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}

@@ -77,6 +77,8 @@ def load(path: str | Path, *, normalise: bool = False) -> Instance | IccInstance
         return kind(**document)
     except ValidationError as error:
         found = all_errors(error)
+        if error.errors()[0]["loc"]:  # fields are wrong, so that lengths went unchecked
+            found += [line for line in _wrong_lengths(document) if line not in found]
         more = f"; and {len(found) - _MOST_ERRORS} more" if len(found) > _MOST_ERRORS else ""
         raise InputError(f"{path}: " + "; ".join(found[:_MOST_ERRORS]) + more) from None
 
@@ -124,6 +126,17 @@ def _parsed(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InputError(f"{path}: must be a JSON object")
     return document
+
+
+def _wrong_lengths(document: dict[str, Any]) -> list[str]:
+    """Return which lists of per-user values have not one for each user."""
+    users, lines = document.get("users"), []
+    parts = [("", document), *((f"{name}.", document.get(name)) for name in ("devices", "radio"))]
+    for prefix, part in parts:
+        for name, value in part.items() if isinstance(part, dict) and isinstance(users, int) else ():
+            if isinstance(value, (list, np.ndarray)) and len(value) != users:
+                lines.append(f"{prefix}{name}: {len(value)} values for {users} users")
+    return lines
 
 
 def _of_results(path: Path, document: dict[str, Any]) -> dict[str, Any]:
