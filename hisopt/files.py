@@ -29,7 +29,7 @@ def require_writable(option: str, path: str | Path) -> None:
             if not os.access(path, os.W_OK):
                 raise InputError(f"{option}: {path}: cannot be written")
             return
-        if not os.access(target.parent, os.W_OK):
+        if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
             raise InputError(f"{option}: {path}: its folder does not exist or cannot be written")
         if target.exists() and not os.access(target, os.W_OK):
             raise InputError(f"{option}: {path}: the file there cannot be written")
@@ -50,14 +50,14 @@ def write_bytes_atomically(path: str | Path, data: bytes) -> None:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as file:  # /dev/stdout of "cmd >> file"
                 file.write(data)
             return
-        path = Path(os.path.realpath(path))
-        mode = _mode(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        target = Path(os.path.realpath(path))
+        mode = _mode(target)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
             os.chmod(name, mode)
-            os.replace(name, path)
+            os.replace(name, target)
         except BaseException:
             os.unlink(name)
             raise
