@@ -85,7 +85,8 @@ def load(path: str | Path, *, normalise: bool = False) -> Instance | IccInstance
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of instance files."""
-    forms, definitions = [], {}
+    forms: list[dict[str, Any]] = []
+    definitions: dict[str, Any] = {}
     for kind in (Instance, IccInstance):
         form = kind.model_json_schema(mode="validation")
         definitions |= form.pop("$defs", {})

@@ -9,9 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from hisopt import __version__
+from hisopt.errors import missing_package
+
+try:
+    import click
+except ModuleNotFoundError as error:  # as in a checkout of which nothing was installed
+    if __name__ != "__main__":
+        raise
+    missing_package("hisopt.prompts", error)
+
 from hisopt.command_line import run_command
 
 if TYPE_CHECKING:
@@ -43,8 +50,8 @@ def _command(**options: Any) -> None:
     """Write public and negative prompts, and say how similar they are to the users' own.
 
     PROMPTS is a CSV or TSV file with a column prompt or text, a text file with a prompt a line, or an instance (.json)
-    that holds prompts; without it, the users of the preset paper. A model's answers are kept on disk: after an interruption or an error the
-    same command goes on where it stopped.
+    that holds prompts; without it, the users of the preset paper. A model's answers are kept on disk: after an
+    interruption or an error the same command goes on where it stopped.
     """
     from hisopt.files import deliver, require_writable
 
@@ -203,7 +210,6 @@ def _table(document: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.errors import missing_package
     from hisopt.files import reserve_standard_streams
 
     reserve_standard_streams()

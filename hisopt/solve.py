@@ -8,9 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from hisopt import __version__
+from hisopt.errors import missing_package
+
+try:
+    import click
+except ModuleNotFoundError as error:  # as in a checkout of which nothing was installed
+    if __name__ != "__main__":
+        raise
+    missing_package("hisopt.solve", error)
+
 from hisopt.command_line import run_command
 
 if TYPE_CHECKING:
@@ -37,15 +44,21 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.option("--users", type=int, metavar="N", help="Users, instead of the preset's; its SMs scale along.")
 @click.option("--clusters", type=int, metavar="M", help="Largest number of clusters, instead of the preset's.")
 @click.option(
-    "--seed", "seeds", type=int, multiple=True, metavar="S",
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    metavar="S",
     help="Seed of the sample and of the solvers; repeatable, each is run. [default: 0]",
 )
 @click.option(
-    "--prompts", metavar="FILE",
+    "--prompts",
+    metavar="FILE",
     help="Users with your own prompts, all of them or --users: CSV or TSV with a column 'prompt' or 'text', or one a line.",
 )
 @click.option(
-    "--embeddings", metavar="FILE",
+    "--embeddings",
+    metavar="FILE",
     help="Embeddings of any model (.npy, CSV), a row a user: of a sample, of --prompts or of INSTANCE.",
 )
 @click.option("--normalise", is_flag=True, help="Scale the embeddings given to norm 1.")
@@ -98,9 +111,12 @@ _PRESETS = ("small", "paper", "icc", "large")
     type=click.Choice(["table", "json", "csv", "latex"]),
     help="Format of the results. [default: by the suffix of --output (.json, .csv, .tex), else table]",
 )
-@click.option("--output", metavar="FILE", help="Write the results to a file, device or pipe instead of standard output.")
 @click.option(
-    "--save-instance", metavar="FILE",
+    "--output", metavar="FILE", help="Write the results to a file, device or pipe instead of standard output."
+)
+@click.option(
+    "--save-instance",
+    metavar="FILE",
     help="Also write the instance, with what was filled in, as JSON; its embeddings go beside it, as .npy.",
 )
 @click.option(
@@ -127,7 +143,6 @@ def _command(**options: Any) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.errors import missing_package
     from hisopt.files import reserve_standard_streams
 
     reserve_standard_streams()

@@ -156,9 +156,7 @@ def _sampled(scenario: Scenario, seed: int, corpus: Corpus | None) -> Instance |
     return instance if any(corpus.prompts) else instance.replace(prompts=None)
 
 
-def _with_embeddings(
-    instance: Instance | IccInstance, vectors: FloatArray, file: str
-) -> Instance | IccInstance:
+def _with_embeddings(instance: Instance | IccInstance, vectors: FloatArray, file: str) -> Instance | IccInstance:
     if len(vectors) != instance.users:
         raise InputError(f"--embeddings: {file}: {len(vectors)} rows for {instance.users} users")
     return instance.replace(embeddings=vectors)
@@ -246,9 +244,7 @@ def _needs_embeddings(instance: Instance | IccInstance, kinds: Sequence[str]) ->
     )
 
 
-def tasks(
-    problems: Sequence[Problem], names: Sequence[str], policy: str | None
-) -> list[tuple[Problem, type[Solver]]]:
+def tasks(problems: Sequence[Problem], names: Sequence[str], policy: str | None) -> list[tuple[Problem, type[Solver]]]:
     """Return each problem with each solver that serves it; raise `InputError` for a solver that serves none."""
     from hisopt.solvers.learned import trained
     from hisopt.solvers.table import select

@@ -21,7 +21,8 @@ _WIDE = 110  # characters that all columns take
 _NARROW = ("solver", "termination", "objective", "to best bound", "seconds", "checked")
 _OWN_GAP = "gap: objective to the solver's own bound; "
 _LEGEND = (
-    "to best bound: objective to the tightest bound that any solver here proved; checked: yes, where objective and constraints were computed anew from the decision and hold, INFEASIBLE where a "
+    "to best bound: objective to the tightest bound that any solver here proved; "
+    "checked: yes, where objective and constraints were computed anew from the decision and hold, INFEASIBLE where a "
     "constraint is violated, REFUTED where a claim is wrong."
 )
 

@@ -76,7 +76,11 @@ def test_prompts_as_people_write_them(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"prompt,subject\na red boat, at sea,boats\n", "line 2: 3 values for 2 columns; .*a comma needs quotes"),
+        (
+            "a.csv",
+            b"prompt,subject\na red boat, at sea,boats\n",
+            "line 2: 3 values for 2 columns; .*a comma needs quotes",
+        ),
         ("a.csv", b"titel,x\na,b\n", "it names 'titel', 'x'"),
         ("a.csv", b"", "it names nothing"),
         ("a.json", b"{}", "is JSON"),
@@ -84,9 +88,7 @@ def test_prompts_as_people_write_them(
         ("a.txt", b"a\x00b", "null characters"),
     ],
 )
-def test_prompts_that_cannot_be_read_right_are_refused(
-    name: str, content: bytes, message: str, tmp_path: Path
-) -> None:
+def test_prompts_that_cannot_be_read_right_are_refused(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
         load(tmp_path / name)

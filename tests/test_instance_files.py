@@ -49,7 +49,7 @@ def test_all_errors_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert part in str(caught.value)
     document = example() | {"max_clusters": 9, "prompts": ["one"], "clusters": [9] * 4}
-    with pytest.raises(InputError, match="max_clusters 9 exceeds users 4; prompts: 1 .*; clusters: label 9"):
+    with pytest.raises(InputError, match=r"max_clusters 9 exceeds users 4; prompts: 1 .*; clusters: label 9"):
         load(written(document, tmp_path / "bad.json"))
 
 

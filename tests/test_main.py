@@ -72,7 +72,7 @@ def test_a_package_that_is_needed_and_missing_is_named_in_one_line(package: str,
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("package", ["pandas", "pyarrow", "cvxpy", "highspy", "torch", "cloudpickle", "safetensors"])
+@pytest.mark.parametrize("package", ["pandas", "cloudpickle"])
 def test_a_package_that_is_not_needed_may_be_missing(package: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(name=package))
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}

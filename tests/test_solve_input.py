@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from hisopt import PRESETS
+from hisopt import PRESETS, Limits
 from hisopt import solve as program
 from hisopt.instance import load
 from hisopt.solve_problems import settings
+from hisopt.solvers.runner import Outcome, check
 
 UNIT = np.eye(5, 8)
 OPTIONS: dict[str, Any] = {
@@ -44,6 +45,29 @@ def solve(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
         return Done(code, *capsys.readouterr())
 
     return call
+
+
+class HereAndNow:
+    """A runner that solves in this process, which saves the start of another."""
+
+    def __init__(self, limits: Limits, jobs: int) -> None:
+        self.limits = limits
+
+    def __enter__(self) -> HereAndNow:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def run_all(self, tasks: Any) -> Any:
+        for problem, solver in tasks:
+            yield check(problem, solver, self.limits, Outcome(solver().solve(problem, self.limits), 0.0))
+
+
+@pytest.fixture
+def solve_here(solve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("hisopt.solvers.runner.Runner", HereAndNow)
+    return solve
 
 
 def files(folder: Path) -> None:
@@ -99,9 +123,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a)[:60] for a, _ in BAD])
-def test_bad_input_is_one_line_and_exit_code_2(
-    arguments: list[str], message: str, solve: Any, tmp_path: Path
-) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: str, solve: Any, tmp_path: Path) -> None:
     files(tmp_path)
     before = {file.name for file in tmp_path.iterdir()}
     done = solve(*arguments)
@@ -158,38 +180,43 @@ def test_prompts_without_embeddings_are_embedded(tmp_path: Path, monkeypatch: py
         settings(OPTIONS | {"instance": str(tmp_path / "words.json"), "kinds": ("clustering",)})
 
 
-def test_two_seeds_are_two_instances(solve: Any) -> None:
+def test_two_seeds_are_two_instances(solve_here: Any) -> None:
     common = ("--problem", "joint", "--sms", "real", "--solver", "no-sharing", "--seed", "1", "--seed", "2")
-    rows = list(csv.DictReader(io.StringIO(solve(*common, "--format", "csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(solve_here(*common, "--format", "csv").stdout)))
     hashes = [PRESETS["small"].sample(seed) for seed in (1, 2)]
     assert [(row["preset"], row["users"], row["max_clusters"], row["seed"]) for row in rows] == [
         ("small", "10", "3", "1"), ("small", "10", "3", "2"),
     ]  # fmt: skip
     assert len({row["hash"] for row in rows}) == 2
     assert len({row["objective"] for row in rows}) == 2
-    document = json.loads(solve(*common, "--format", "json").stdout)
+    document = json.loads(solve_here(*common, "--format", "json").stdout)
     assert [about["seed"] for about in document["instances"]] == [1, 2]
     assert [run["seed"] for run in document["runs"]] == [1, 2] == [run["limits"]["seed"] for run in document["runs"]]
     for about, instance in zip(document["instances"], hashes, strict=True):
         assert about["prompts"] == list(instance.prompts or ())
 
 
-@pytest.mark.parametrize(("name", "begin"), [("r.csv", "preset,"), ("r.json", "{"), ("r.tex", "% preset small"), ("r", "preset small: N = 10 users")])
-def test_the_suffix_chooses_the_format_and_results_are_read_back(name: str, begin: str, solve: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("r.csv", "preset,"), ("r.json", "{"), ("r.tex", "% preset small"), ("r", "preset small: N = 10 users")],
+)
+def test_the_suffix_chooses_the_format_and_results_are_read_back(
+    name: str, begin: str, solve_here: Any, tmp_path: Path
+) -> None:
     common = ("--problem", "joint", "--sms", "real", "--solver", "no-sharing")
-    assert solve(*common, "--output", name).code == 0
+    assert solve_here(*common, "--output", name).code == 0
     assert (tmp_path / name).read_text().startswith(begin)
     if name.endswith("json"):
         first = json.loads((tmp_path / name).read_text())
-        again = json.loads(solve(name, *common, "--format", "json").stdout)
+        again = json.loads(solve_here(name, *common, "--format", "json").stdout)
         assert again["runs"][0]["objective"] == first["runs"][0]["objective"]
         assert again["runs"][0]["hash"] == first["runs"][0]["hash"] == load(tmp_path / name).content_hash
-    assert solve(*common, "--output", name, "--format", "csv").code == 0
+    assert solve_here(*common, "--output", name, "--format", "csv").code == 0
     assert (tmp_path / name).read_text().startswith("preset,")
 
 
-def test_the_example_and_the_schema_are_printed(solve: Any, tmp_path: Path) -> None:
-    (tmp_path / "mine.json").write_text(solve("--example").stdout)
+def test_the_example_and_the_schema_are_printed(solve_here: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(solve_here("--example").stdout)
     assert load(tmp_path / "mine.json").users == 4
-    assert json.loads(solve("--schema").stdout)["title"] == "An instance of hisopt"
-    assert solve("--version").stdout.startswith("hisopt, version ")
+    assert json.loads(solve_here("--schema").stdout)["title"] == "An instance of hisopt"
+    assert solve_here("--version").stdout.startswith("hisopt, version ")

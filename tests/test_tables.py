@@ -52,7 +52,12 @@ def test_ascii_terminals_get_ascii() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "plain"),
-    [({"LANG": "C"}, True), ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, True), ({"LANG": "en_US.UTF-8"}, False), ({}, False)],
+    [
+        ({"LANG": "C"}, True),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, True),
+        ({"LANG": "en_US.UTF-8"}, False),
+        ({}, False),
+    ],
 )
 def test_the_c_locale_means_ascii(
     variables: dict[str, str], plain: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

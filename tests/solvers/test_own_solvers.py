@@ -12,12 +12,13 @@ import pytest
 from hisopt import PRESETS, Limits, Problem, Termination
 from hisopt.errors import InputError
 from hisopt.solvers.hac import clustered
+from hisopt.solvers.place import VERBOSE
 from hisopt.solvers.runner import Runner
 from hisopt.solvers.table import check_names, load_file
 
 PROBLEM = Problem("joint", clustered(PRESETS["small"].sample(0)))
 
-SOURCE = '''
+SOURCE = """
 import sys
 from dataclasses import dataclass
 
@@ -39,8 +40,8 @@ class Mine(Solver):
         i = problem.his
         x, y = np.full(i.users, 8), np.full(i.users, self.edge)
         return SolverResult(Termination.COMPLETED, Decision.of_steps(i.steps.total, x, y, np.full(i.max_clusters, 10.0)))
-'''
-FAILING = '''
+"""
+FAILING = """
 
 class Fails(Mine):
     name = "fails"
@@ -78,7 +79,7 @@ class Worded(Mine):
 
 class Promising(Mine):
     guarantee = "exact"
-'''
+"""
 
 
 @pytest.fixture
@@ -97,16 +98,17 @@ def test_what_failed_is_told_with_file_and_line(mine: str) -> None:
         assert runner.run(PROBLEM, load_file(f"{mine}:Leaves")).message == "exited with code 1 and no result"
 
 
-def test_verbose_shows_prints_and_the_traceback(mine: str) -> None:
-    arguments = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--sms", "real", "--solver", f"{mine}:Fails"]
-    quiet = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert "to be seen" not in quiet.stdout + quiet.stderr
-    assert "Traceback" not in quiet.stderr
-    loud = subprocess.run([*arguments, "--verbose"], capture_output=True, text=True, check=True)
-    assert "to be seen" in loud.stderr
-    assert "Traceback" in loud.stderr
-    assert "return 1 / 0" in loud.stderr
-    assert "to be seen" not in loud.stdout
+def test_verbose_shows_prints_and_the_traceback(
+    mine: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for value, shown in (("", False), ("1", True)):
+        monkeypatch.setenv(VERBOSE, value)
+        with Runner(Limits(time_s=30)) as runner:
+            runner.run(PROBLEM, load_file(f"{mine}:Fails"))
+        out, err = capfd.readouterr()
+        assert out == ""
+        for text in ("to be seen", "Traceback", "return 1 / 0"):
+            assert (text in err) == shown
 
 
 def test_modules_beside_a_solver_are_found_each_beside_its_own(tmp_path: Path) -> None:
@@ -118,7 +120,10 @@ def test_modules_beside_a_solver_are_found_each_beside_its_own(tmp_path: Path) -
     solvers = [load_file(f"{tmp_path}/{folder}/solver_{folder}.py:Mine") for folder in ("one", "two")]
     with Runner(Limits(time_s=30)) as runner:
         runs = [runner.run(PROBLEM, solver) for solver in solvers]
-    assert [run.decision.steps_edge[0] for run in runs if run.decision and run.decision.steps_edge is not None] == [3, 5]
+    assert [run.decision.steps_edge[0] for run in runs if run.decision and run.decision.steps_edge is not None] == [
+        3,
+        5,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +153,7 @@ def test_files_that_fail_to_import_are_told_with_the_line(text: str, tmp_path: P
         load_file(f"{tmp_path}/broken.py:X")
 
 
-SCRIPT = '''
+SCRIPT = """
 from hisopt import PRESETS, Limits, Problem
 from hisopt.solvers.hac import clustered
 from hisopt.solvers.runner import Runner
@@ -175,7 +180,7 @@ if __name__ == "__main__":
         for solver in (Mine, Global, made(3)):
             run = runner.run(problem, solver)
             print(run.termination, run.decision.steps_edge[0] if run.decision else run.message)
-'''
+"""
 
 
 @pytest.mark.parametrize("how", ["script", "notebook"])
