@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,12 +15,16 @@ import numpy as np
 
 from hisopt.arrays import FloatArray
 from hisopt.errors import InputError
+from hisopt.text_files import delimiter_of, read_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+WIDTH = 384  # numbers in an embedding of that model
 _DATA = Path(__file__).parent / "data"
+_HEADERS = ("prompt", "prompts", "text", "caption")  # names of the prompts' column, the first that is there
+_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +71,16 @@ def shipped() -> Corpus:
     return Corpus(prompts, subjects, negative, unit_rows(vectors))
 
 
-def load(path: str | Path) -> Corpus:
-    """Read prompts (a CSV with a column ``prompt``, or a text file with one a line) and embed them.
+def load(path: str | Path, embeddings: FloatArray | None = None) -> Corpus:
+    """Read prompts (a CSV or TSV with a column ``prompt`` or ``text``, or a text file with one a line) and embed them.
 
-    Raises `InputError` for a bad file, or where sentence-transformers or its model are missing.
+    ``embeddings``, unit-norm rows of shape (prompts, d), take the place of the model's. Raises `InputError` for a bad
+    file, or where sentence-transformers or its model are missing.
     """
     prompts, subjects, negative = _read(Path(path))
-    return Corpus(prompts, subjects, negative, embed(prompts))
+    if embeddings is not None and len(embeddings) != len(prompts):
+        raise InputError(f"{path}: {len(prompts)} prompts for {len(embeddings)} rows of embeddings")
+    return Corpus(prompts, subjects, negative, embed(prompts) if embeddings is None else embeddings)
 
 
 def embed(prompts: Sequence[str]) -> FloatArray:
@@ -111,19 +119,18 @@ def _model() -> SentenceTransformer:
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                reader = csv.DictReader(file)
-                if reader.fieldnames is None or "prompt" not in reader.fieldnames:
-                    raise InputError(f"{path}: the first line must name a column 'prompt'")
-                rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-            else:
-                rows = [{"prompt": line.strip()} for line in file if line.strip()]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: not a UTF-8 text or CSV file") from None
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        raise InputError(f"{path}: is JSON; prompts come as CSV, TSV or text, an instance without --prompts")
+    text = read_text(path)
+    first = text.partition("\n")[0]
+    delimiter = "\t" if suffix == ".tsv" else delimiter_of(first)
+    names = [name.strip().strip('"').lower() for name in first.split(delimiter)]
+    headed = any(name in _HEADERS for name in names) and (delimiter == "\t" or len(names) == 1)
+    if suffix in (".csv", ".tsv") or headed:
+        rows = _columns(path, text, delimiter)
+    else:
+        rows = [{"prompt": line.strip()} for line in text.split("\n") if line.strip()]
     if not rows:
         raise InputError(f"{path}: holds no prompt")
     for number, row in enumerate(rows):
@@ -134,3 +141,30 @@ def _read(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]
         tuple(row.get("subject", "") for row in rows),
         tuple(row.get("negative_prompt", "") for row in rows),
     )
+
+
+def _columns(path: Path, text: str, delimiter: str) -> list[dict[str, str]]:
+    """Return the rows of a table, keyed by the names of its columns; the prompts' column is called ``prompt``."""
+    try:
+        reader = csv.reader(StringIO(text), delimiter=delimiter)
+        header = [name.strip().lower() for name in next(reader, [])]
+        table = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file: {error}") from None
+    found = [name for name in _HEADERS if name in header]
+    if not found:
+        named = ", ".join(map(repr, header)) or "nothing"
+        raise InputError(f"{path}: the first line must name a column 'prompt' (or 'text'); it names {named[:200]}")
+    header[header.index(found[0])] = "prompt"
+    rows = []
+    for line, cells in table:
+        if len(cells) > len(header) == 1:  # a prompt that holds the delimiter, without quotes: nothing else is there
+            cells = [delimiter.join(cells)]
+        if len(cells) > len(header):
+            raise InputError(
+                f"{path}: line {line}: {len(cells)} values for {len(header)} columns; "
+                f"a value that holds {_DELIMITERS[delimiter]} needs quotes around it"
+            )
+        cells += [""] * (len(header) - len(cells))
+        rows.append({name: " ".join(cell.split()) for name, cell in zip(header, cells, strict=True)})
+    return rows

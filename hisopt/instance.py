@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hisopt.arrays import (
     FloatArray,
@@ -28,10 +27,8 @@ from hisopt.arrays import (
     SimilarityVector,
 )
 from hisopt.errors import InputError
-from hisopt.files import write_atomically
 
 SCHEMA_VERSION = 1
-_PARQUET_FROM = 20_000  # users from which per-user arrays go to a Parquet file beside the JSON
 _UNIT_NORM_TOLERANCE = 1e-6
 
 
@@ -203,33 +200,34 @@ class _System(_Data):
 
     @model_validator(mode="after")
     def _check_shapes(self) -> Self:
+        faults = list(self._shape_faults())
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _shape_faults(self) -> Iterator[str]:
         if self.max_clusters > self.users:
-            raise ValueError(f"max_clusters {self.max_clusters} exceeds users {self.users}")
+            yield f"max_clusters {self.max_clusters} exceeds users {self.users}"
         for path, array in self._per_user():
             if array.ndim == 1 and len(array) != self.users:
-                raise ValueError(f"{path}: {len(array)} values for {self.users} users")
+                yield f"{path}: {len(array)} values for {self.users} users"
         if self.prompts is not None and len(self.prompts) != self.users:
-            raise ValueError(f"prompts: {len(self.prompts)} prompts for {self.users} users")
+            yield f"prompts: {len(self.prompts)} prompts for {self.users} users"
         if self.embeddings is not None:
             if len(self.embeddings) != self.users or self.embeddings.shape[1] == 0:
-                raise ValueError(f"embeddings: shape {self.embeddings.shape}, must be ({self.users}, d) with d >= 1")
-            norms = np.linalg.norm(self.embeddings, axis=1)
-            bad = np.flatnonzero(np.abs(norms - 1) > _UNIT_NORM_TOLERANCE)
-            if len(bad):
-                raise ValueError(f"embeddings: row {bad[0]} has norm {norms[bad[0]]:.6g}, must be 1")
+                yield f"embeddings: shape {self.embeddings.shape}, must be ({self.users}, d) with d >= 1"
+            elif fault := norm_fault(self.embeddings):
+                yield f"embeddings: {fault}"
         if self.clusters is not None and (self.clusters >= self.max_clusters).any():
-            raise ValueError(f"clusters: label {self.clusters.max()}, must be < max_clusters {self.max_clusters}")
+            yield f"clusters: label {self.clusters.max()}, must be < max_clusters {self.max_clusters}"
         if self.cluster_size_max is not None:
             if self.cluster_size_max * self.max_clusters < self.users:
-                raise ValueError(
+                yield (
                     f"cluster_size_max: {self.max_clusters} clusters of at most {self.cluster_size_max} users "
                     f"cannot hold {self.users} users"
                 )
             if self.cluster_size_max < self.cluster_size_min:
-                raise ValueError(
-                    f"cluster_size_max {self.cluster_size_max} is below cluster_size_min {self.cluster_size_min}"
-                )
-        return self
+                yield f"cluster_size_max {self.cluster_size_max} is below cluster_size_min {self.cluster_size_min}"
 
     def _per_user(self) -> Iterator[tuple[str, FloatArray]]:
         for name in (*self._processors, "radio"):
@@ -277,18 +275,23 @@ class _System(_Data):
         return (matrix + matrix.T) / 2
 
     def save(self, path: str | Path) -> None:
-        """Write the instance as JSON (atomically); from 20,000 users on, per-user arrays go to Parquet beside it."""
-        path = Path(path)
-        document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": type(self).model}
-        document.update(self.model_dump(mode="python", exclude_none=True))
-        if self.users >= _PARQUET_FROM:
-            columns = _split_columns(document, self.users)
-            document["columns"] = path.with_suffix(".parquet").name
-            _write_parquet(path.with_suffix(".parquet"), columns)
-        text = json.dumps(document, default=_plain)
-        write_atomically(path, text + "\n")
+        """Write the instance as JSON (atomically), its embeddings beside it; see `hisopt.instance_files.save`."""
+        from hisopt.instance_files import save
+
+        save(self, path)
 
     model: ClassVar[str] = ""
+
+
+def norm_fault(vectors: FloatArray) -> str | None:
+    """Return which row of embeddings, shape (N, d), has not norm 1, and what to do about it; None if all have."""
+    norms = np.linalg.norm(vectors, axis=1)
+    distance = np.abs(norms - 1)
+    bad = np.flatnonzero(distance > _UNIT_NORM_TOLERANCE)
+    if not len(bad):
+        return None
+    rounded = " (rounded to a few digits?)" if distance.max() < 0.01 else ""
+    return f"row {bad[0]} has norm {norms[bad[0]]:.6g}, must be 1{rounded}: --normalise scales every row"
 
 
 class Instance(_System):
@@ -377,109 +380,8 @@ class IccInstance(_System):
         yield "device_frequency_hz", self.device_frequency_hz
 
 
-def load(path: str | Path) -> Instance | IccInstance:
-    """Read an instance from JSON; raise `InputError` with file, field and reason if it is not one."""
-    path = Path(path)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a UTF-8 text file") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
-    except RecursionError:
-        raise InputError(f"{path}: not JSON: nested too deeply") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: must be a JSON object")
-    version = document.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path}: schema_version: is {version!r}, this release reads {SCHEMA_VERSION}")
-    model = document.pop("model", None)
-    if model not in (Instance.model, IccInstance.model):
-        raise InputError(f"{path}: model: is {model!r}, must be 'his' or 'icc'")
-    if (columns := document.pop("columns", None)) is not None:
-        _join_columns(document, path, columns)
-    kind = Instance if model == Instance.model else IccInstance
-    try:
-        return kind(**document)
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_error(error)}") from None
+def load(path: str | Path, *, normalise: bool = False) -> Instance | IccInstance:
+    """Read an instance from JSON; see `hisopt.instance_files.load`."""
+    from hisopt.instance_files import load as read
 
-
-def first_error(error: ValidationError) -> str:
-    """Return the first of pydantic's errors as 'field: reason', with the number of the others."""
-    errors = error.errors(include_url=False, include_input=True)
-    first = errors[0]
-    if first["type"] == "extra_forbidden":
-        first["msg"] = "unknown field"
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] not in ("value_error", "missing", "extra_forbidden"):
-        message += f", is {first['input']!r}"[:60]
-    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return (f"{place}: " if place else "") + message + rest
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _split_columns(document: dict[str, Any], users: int, prefix: str = "") -> dict[str, Any]:
-    """Move per-user arrays out of a nested document, keyed by their dotted path."""
-    columns: dict[str, Any] = {}
-    for key, value in list(document.items()):
-        if isinstance(value, dict):
-            columns.update(_split_columns(value, users, f"{prefix}{key}."))
-        elif key == "prompts" or (isinstance(value, np.ndarray) and value.ndim and len(value) == users):
-            columns[prefix + key] = document.pop(key)
-    return columns
-
-
-def _write_parquet(path: Path, columns: dict[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def column(value: Any) -> Any:
-        if isinstance(value, np.ndarray) and value.ndim == 2:
-            return pa.FixedSizeListArray.from_arrays(pa.array(value.reshape(-1)), value.shape[1])
-        return pa.array(value)
-
-    table = pa.table({name: column(value) for name, value in columns.items()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        pq.write_table(table, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: {error.strerror or error}") from None
-
-
-def _join_columns(document: dict[str, Any], path: Path, name: Any) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not isinstance(name, str) or Path(name).name != name:
-        raise InputError(f"{path}: columns: must be the name of a Parquet file beside this one")
-    file = path.with_name(name)
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{file}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
-    for dotted in table.column_names:
-        *parents, field = dotted.split(".")
-        place = document
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise InputError(f"{file}: column {dotted}: {parent} is not an object in {path}")
-        column = table.column(dotted).combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
-            place[field] = column.flatten().to_numpy().reshape(len(column), -1)
-        elif pa.types.is_string(column.type):
-            place[field] = column.to_pylist()
-        else:
-            place[field] = column.to_numpy(zero_copy_only=False)
+    return read(path, normalise=normalise)

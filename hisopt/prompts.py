@@ -9,7 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from hisopt import __version__
+from hisopt.errors import missing_package
+
+try:
+    import click
+except ModuleNotFoundError as error:  # as in a checkout of which nothing was installed
+    if __name__ != "__main__":
+        raise
+    missing_package("hisopt.prompts", error)
 
 from hisopt.command_line import run_command
 
@@ -37,22 +45,23 @@ METHODS = ("extract", "endpoint", "gguf")
 @click.option("--negative/--no-negative", default=True, show_default=True, help="Write negative prompts as well.")
 @click.option("--output", metavar="FILE", help="Write all prompts as JSON.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.version_option(__version__, prog_name="hisopt")
 def _command(**options: Any) -> None:
     """Write public and negative prompts, and say how similar they are to the users' own.
 
-    PROMPTS is a CSV file with a column prompt, a text file with a prompt a line, or an instance (.json) that holds prompts;
-    without it, the users of the preset paper. A model's answers are kept on disk: after an interruption or an error the
-    same command goes on where it stopped.
+    PROMPTS is a CSV or TSV file with a column prompt or text, a text file with a prompt a line, or an instance (.json)
+    that holds prompts; without it, the users of the preset paper. A model's answers are kept on disk: after an
+    interruption or an error the same command goes on where it stopped.
     """
-    from hisopt.files import require_writable, write_atomically
+    from hisopt.files import deliver, require_writable
 
-    if options["output"]:
+    if options["output"] is not None:
         require_writable("--output", options["output"])
     document = write(options)
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    if options["output"]:
-        write_atomically(Path(options["output"]), text)
-    print(text if options["style"] == "json" else _table(document), end="")
+    if options["output"] is not None:
+        deliver(text, options["output"], ".json")
+    deliver(text if options["style"] == "json" else _table(document), None, ".json")
 
 
 def write(options: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +114,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
 
 def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
     """Return prompts, their embeddings (N, d) of norm 1 and their clusters (N,)."""
-    from hisopt.corpus import embed, load
+    from hisopt.corpus import MODEL, WIDTH, embed, load
     from hisopt.errors import InputError
     from hisopt.instance import load as load_instance
     from hisopt.scenario import PRESETS
@@ -115,9 +124,14 @@ def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
     if source is None or source.endswith(".json"):
         instance = PRESETS["paper"].sample(seed=0) if source is None else load_instance(source)
         if instance.prompts is None:
-            raise InputError(f"{source}: prompts: missing")
+            raise InputError(f"{source}: prompts: missing, and public prompts are made from them")
         prompts = list(instance.prompts)
         embeddings = embed(prompts) if instance.embeddings is None else instance.embeddings
+        if embeddings.shape[1] != WIDTH:
+            raise InputError(
+                f"{source}: embeddings: have {embeddings.shape[1]} numbers each, those of {MODEL}, with which public "
+                f"prompts are compared, {WIDTH}; without 'embeddings' in the file its prompts are embedded anew"
+            )
         given, wanted = (instance.clusters, instance.max_clusters) if wanted is None else (None, wanted)
     else:
         corpus = load(source)
@@ -196,7 +210,13 @@ def _table(document: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run the command line."""
-    run_command(_command, "hisopt.prompts", hint="; the same command goes on from the answers kept")
+    from hisopt.files import reserve_standard_streams
+
+    reserve_standard_streams()
+    try:
+        run_command(_command, "hisopt.prompts", hint="; the same command goes on from the answers kept")
+    except ImportError as error:
+        missing_package("hisopt.prompts", error)
 
 
 if __name__ == "__main__":

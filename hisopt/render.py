@@ -1,4 +1,4 @@
-"""Runs as tables and files."""
+"""Runs as rows, and rows as JSON, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hisopt.result import SolutionStatus, relative_gap
 
 if TYPE_CHECKING:
     from hisopt.problem import Problem
+    from hisopt.solve_problems import Setting
     from hisopt.solvers.runner import Run
 
 COLUMNS = ("solver", "guarantee", "termination", "objective", "bound", "gap", "to best bound", "seconds", "checked")
@@ -61,6 +62,9 @@ def rows(run: Run, bound: float | None) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in flat} | {"refuted": "; ".join(run.refuted)}
 
 
+Results = Sequence[tuple["Setting", Sequence["Run"]]]  # the runs of each setting
+
+
 def grouped(runs: Iterable[Run]) -> dict[Problem, list[Run]]:
     """Return the runs of each problem, in order."""
     groups: dict[Problem, list[Run]] = {}
@@ -69,75 +73,67 @@ def grouped(runs: Iterable[Run]) -> dict[Problem, list[Run]]:
     return groups
 
 
-def to_json(instance: dict[str, Any], runs: Sequence[Run], contradictions: list[str], notes: list[str]) -> str:
-    """Return everything as one JSON document."""
+def to_json(results: Results, contradictions: list[str], notes: list[str]) -> str:
+    """Return everything as one JSON document: ``instance``, or ``instances`` where several seeds were run."""
     records = []
-    for group in grouped(runs).values():
-        bound = best_bound(group)
-        records += [run.to_dict() | {"gap_to_best_bound": gap_to(run, bound)} for run in group]
-    document = {"instance": instance, "runs": records, "contradictions": contradictions, "notes": notes}
+    for setting, runs in results:
+        place = setting.place
+        for group in grouped(runs).values():
+            bound = best_bound(group)
+            records += [place | run.to_dict() | {"gap_to_best_bound": gap_to(run, bound)} for run in group]
+    about = [_described(setting) for setting, _ in results]
+    instances = {"instance": about[0]} if len(about) == 1 else {"instances": about}
+    document = instances | {"runs": records, "contradictions": contradictions, "notes": notes}
     return json.dumps(document, allow_nan=False) + "\n"
 
 
-def to_csv(runs: Sequence[Run]) -> str:
-    """Return one line a run."""
-    import pandas as pd
+def _described(setting: Setting) -> dict[str, Any]:
+    """Return where an instance comes from and, below 20,000 users, all its data, as a file of instances has them."""
+    from hisopt.instance import SCHEMA_VERSION
 
-    lines = []
-    for group in grouped(runs).values():
-        bound = best_bound(group)
-        lines += [rows(run, bound) for run in group]
-    return str(pd.DataFrame(lines).to_csv(index=False))
-
-
-def to_latex(runs: Sequence[Run]) -> str:
-    """Return one booktabs table a problem."""
-    special = {c: "\\" + c for c in "%_&#$"}
-    text = []
-    for problem, group in grouped(runs).items():
-        bound = best_bound(group)
-        body = [" & ".join("".join(special.get(c, c) for c in cell) for cell in cells(run, bound)) for run in group]
-        text.append(
-            "\n".join(
-                [f"% {problem.label}", "\\begin{tabular}{lllrrrrrl}", "\\toprule"]
-                + [" & ".join(COLUMNS) + " \\\\", "\\midrule"]
-                + [f"{line} \\\\" for line in body]
-                + ["\\bottomrule", "\\end{tabular}"]
-            )
-        )
-    return "\n\n".join(text) + "\n"
+    instance = setting.instance
+    about = {"schema_version": SCHEMA_VERSION, "model": type(instance).model, "source": setting.source} | setting.place
+    if instance.users >= 20_000:
+        return about
+    return about | instance.model_dump(mode="json", exclude_none=True)
 
 
-def to_table(runs: Sequence[Run], notes: dict[Problem, list[str]], width: int | None, colour: bool) -> str:
-    """Return one table a problem for a terminal, with the messages of solvers that have no solution below it."""
+def to_csv(results: Results) -> str:
+    """Return one line a run, which begins with the instance: preset, users, max_clusters, seed, hash."""
+    import csv
     from io import StringIO
 
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    lines = [
+        setting.place | rows(run, bound)
+        for setting, runs in results
+        for group in grouped(runs).values()
+        for bound in [best_bound(group)]
+        for run in group
+    ]
+    text = StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
 
-    console = Console(file=StringIO(), width=width, force_terminal=colour, highlight=False)
-    for problem, group in grouped(runs).items():
-        bound = best_bound(group)
-        sense = "larger" if problem.maximise else "smaller"
-        table = Table(
-            title=f"{problem.label} ({sense} is better)", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-        )
-        for name in COLUMNS:
-            numeric = name in ("objective", "bound", "gap", "to best bound", "seconds")
-            table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-        for run in group:
-            table.add_row(*cells(run, bound))
-        console.print(table)
-        for line in notes.get(problem, []):
-            console.print(line, markup=False)
-        for run in group:
-            if run.solution_status is SolutionStatus.NONE or run.violations:
-                why = "; ".join(run.violations) or run.message
-                console.print(f"{run.solver.name}: {why}", markup=False)
-        console.print()
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"
+
+def to_latex(results: Results) -> str:
+    """Return one booktabs table a problem, under a comment that says which instance."""
+    special = {c: "\\" + c for c in "%_&#$"}
+    text = []
+    for setting, runs in results:
+        for problem, group in grouped(runs).items():
+            bound = best_bound(group)
+            body = [" & ".join("".join(special.get(c, c) for c in cell) for cell in cells(run, bound)) for run in group]
+            text.append(
+                "\n".join(
+                    [f"% {setting.heading}", f"% {problem.label}", "\\begin{tabular}{lllrrrrrl}", "\\toprule"]
+                    + [" & ".join(COLUMNS) + " \\\\", "\\midrule"]
+                    + [f"{line} \\\\" for line in body]
+                    + ["\\bottomrule", "\\end{tabular}"]
+                )
+            )
+    return "\n\n".join(text) + "\n"
 
 
 def _number(value: float | None) -> str:

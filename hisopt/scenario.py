@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.corpus import Corpus, shipped
-from hisopt.errors import InputError
-from hisopt.instance import Gpu, IccInstance, Instance, Latent, QualityTable, Radio, StepLimits, Weights, first_error
+from hisopt.errors import InputError, first_error
+from hisopt.instance import Gpu, IccInstance, Instance, Latent, QualityTable, Radio, StepLimits, Weights
 
 
 @dataclass(frozen=True)

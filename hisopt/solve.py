@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from hisopt import __version__
+from hisopt.errors import missing_package
+
+try:
+    import click
+except ModuleNotFoundError as error:  # as in a checkout of which nothing was installed
+    if __name__ != "__main__":
+        raise
+    missing_package("hisopt.solve", error)
 
 from hisopt.command_line import run_command
 
 if TYPE_CHECKING:
-    from hisopt.instance import IccInstance, Instance
+    from collections.abc import Callable
+
+    from rich.progress import Progress, TaskID
+
     from hisopt.problem import Problem
+    from hisopt.render import Results
+    from hisopt.solve_problems import Setting
     from hisopt.solvers.interface import Solver
     from hisopt.solvers.runner import Run
+
+_SUFFIXES = {".json": "json", ".csv": "csv", ".tex": "latex"}
 
 _KINDS = ("clustering", "allocation", "joint", "full", "steps")
 _CRITERIA = ("mean", "centroid", "sum")
@@ -25,12 +41,27 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("instance", required=False, metavar="[INSTANCE]")
 @click.option("--preset", metavar="NAME", help=f"Sample a scenario: {', '.join(_PRESETS)}. [default: small]")
-@click.option("--users", type=int, metavar="N", help="Users of the sampled instance, instead of the preset's.")
+@click.option("--users", type=int, metavar="N", help="Users, instead of the preset's; its SMs scale along.")
 @click.option("--clusters", type=int, metavar="M", help="Largest number of clusters, instead of the preset's.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample and of the solvers.")
 @click.option(
-    "--prompts", metavar="FILE", help="Sample users from your own prompts: a CSV with a column 'prompt', or one a line."
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    metavar="S",
+    help="Seed of the sample and of the solvers; repeatable, each is run. [default: 0]",
 )
+@click.option(
+    "--prompts",
+    metavar="FILE",
+    help="Users with your own prompts, all of them or --users: CSV or TSV with a column 'prompt' or 'text', or one a line.",
+)
+@click.option(
+    "--embeddings",
+    metavar="FILE",
+    help="Embeddings of any model (.npy, CSV), a row a user: of a sample, of --prompts or of INSTANCE.",
+)
+@click.option("--normalise", is_flag=True, help="Scale the embeddings given to norm 1.")
 @click.option(
     "--problem",
     "kinds",
@@ -79,74 +110,107 @@ _PRESETS = ("small", "paper", "icc", "large")
     "--format",
     "style",
     type=click.Choice(["table", "json", "csv", "latex"]),
-    default="table",
-    show_default=True,
-    help="Format of the results.",
+    help="Format of the results. [default: by the suffix of --output (.json, .csv, .tex), else table]",
 )
-@click.option("--output", metavar="FILE", help="Write the results to a file instead of standard output.")
-@click.option("--save-instance", metavar="FILE", help="Also write the instance, with what was filled in, as JSON.")
+@click.option(
+    "--output", metavar="FILE", help="Write the results to a file, device or pipe instead of standard output."
+)
+@click.option(
+    "--save-instance",
+    metavar="FILE",
+    help="Also write the instance, with what was filled in, as JSON; its embeddings go beside it, as .npy.",
+)
 @click.option(
     "--export", metavar="MODEL.{lp,mps,nl}", help="Write the declarative model of one problem, and do not solve."
 )
+@click.option("--verbose", is_flag=True, help="Show what solvers print, and the traceback of one that fails.")
 @click.option("--list", "listing", is_flag=True, help="List problems and solvers, and do not solve.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of INSTANCE, and do not solve.")
+@click.option("--example", is_flag=True, help="Print an INSTANCE of ten lines to start from, and do not solve.")
+@click.version_option(__version__, prog_name="hisopt")
 def _command(**options: Any) -> None:
     """Solve an instance with every solver that can, and check what each claims.
 
-    INSTANCE is a JSON file; without one, a preset is sampled. Every objective shown was computed from the solver's
+    INSTANCE is a JSON file (see --example, --schema), or JSON results of this program; without one, a preset is
+    sampled. Every objective shown was computed from the solver's
     decision by one function, and every bound held against every objective. Exit codes: 0; 1, a claim was refuted; 2, bad input.
     """
-    raise SystemExit(_list(options["style"]) if options["listing"] else _solve(options))
+    if options["listing"]:
+        raise SystemExit(_list(options["style"]))
+    if options["schema"] or options["example"]:
+        raise SystemExit(_describe(schema=options["schema"]))
+    raise SystemExit(_solve(options))
 
 
 def main() -> None:
     """Run the command line."""
-    run_command(_command, "hisopt.solve")
+    from hisopt.files import reserve_standard_streams
+
+    reserve_standard_streams()
+    try:
+        run_command(_command, "hisopt.solve")
+    except ImportError as error:
+        missing_package("hisopt.solve", error)
 
 
 def _solve(options: dict[str, Any]) -> int:
     from hisopt.errors import InputError
-    from hisopt.files import require_writable, write_atomically
-    from hisopt.render import to_csv, to_json, to_latex
+    from hisopt.files import deliver, require_writable
+    from hisopt.solve_problems import settings, tasks
     from hisopt.solvers.runner import contradictions
     from hisopt.solvers.table import check_names
 
     _check_numbers(options)
     for name in ("output", "save_instance", "export"):
-        if options[name]:
+        if options[name] is not None:
             require_writable(f"--{name.replace('_', '-')}", options[name])
+        if options[name] is not None and name != "output" and len(set(options["seeds"])) > 1:
+            raise InputError(f"--{name.replace('_', '-')}: is for one instance; give one --seed")
     check_names(options["solvers"])
-    instance = _with_quality(_profiled(_instance(options), options["profile"]), options)
-    try:
-        problems, notes = _problems(instance, options)
-    except InputError as error:
-        raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
-    tasks = [] if options["export"] else _tasks(problems, options["solvers"], options["policy"])
+    found = settings(options)
+    work = [] if options["export"] else [tasks(s.problems, options["solvers"], options["policy"]) for s in found]
+    notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
     if options["save_instance"]:
-        problems[-1].instance.save(options["save_instance"])
+        found[0].instance.save(options["save_instance"])
     if options["export"]:
-        return _export(problems, options["export"])
-    runs, interrupted = _run(tasks, options)
-    refuted = [line for group in _grouped(runs) for line in contradictions(group)]
-    style = options["style"]
-    if style == "json":
-        text = to_json(_described(problems[-1].instance), runs, refuted, notes)
-    elif style == "table":
-        text = _table(runs, options["output"])
-    else:
-        text = to_csv(runs) if style == "csv" else to_latex(runs)
-    if options["output"]:
-        write_atomically(Path(options["output"]), text)
-    else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        return _export(found[0].problems, options["export"])
+    write = _writer(options)
+    results, interrupted = _run(found, work, options)
+    from hisopt.render import grouped
+
+    refuted = [line for _, runs in results for group in grouped(runs).values() for line in contradictions(group)]
+    suffix, text = write(results, refuted, notes)
+    deliver(text, options["output"], suffix)
     for line in refuted:
         print(f"REFUTED: {line}", file=sys.stderr)
     if interrupted:
-        print(f"hisopt.solve: interrupted, {len(runs)} of {len(tasks)} solves done", file=sys.stderr)
+        done, total = sum(len(runs) for _, runs in results), sum(map(len, work))
+        print(f"hisopt.solve: interrupted, {done} of {total} solves done", file=sys.stderr)
         return 130
     return 1 if refuted else 0
+
+
+def _writer(options: dict[str, Any]) -> Callable[[Results, list[str], list[str]], tuple[str, str]]:
+    """Return what turns results into a suffix and a text; its imports are made before long work begins."""
+    from hisopt.render import to_csv, to_json, to_latex
+    from hisopt.tables import to_table, width_and_charset
+
+    target = options["output"]
+    style = options["style"] or _SUFFIXES.get(Path(target or "").suffix.lower(), "table")
+
+    def write(results: Results, refuted: list[str], notes: list[str]) -> tuple[str, str]:
+        if style == "json":
+            return ".json", to_json(results, refuted, notes)
+        if style == "csv":
+            return ".csv", to_csv(results)
+        if style == "latex":
+            return ".tex", to_latex(results)
+        width, colour, plain = width_and_charset(to_file=target is not None)
+        return ".txt", to_table(results, width, colour=colour, ascii_only=plain)
+
+    return write
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
@@ -158,210 +222,66 @@ def _check_numbers(options: dict[str, Any]) -> None:
             raise InputError(f"--{name.replace('_', '-')}: is {value:g}, must be a positive number")
 
 
-def _instance(options: dict[str, Any]) -> Instance | IccInstance:
-    from hisopt.corpus import load as load_prompts
-    from hisopt.errors import InputError
-    from hisopt.instance import load
-    from hisopt.scenario import PRESETS
-
-    if options["instance"] is not None:
-        given = [name for name in ("preset", "users", "clusters", "prompts") if options[name] is not None]
-        if given:
-            raise InputError(f"--{given[0]}: samples an instance, but {options['instance']} is given")
-        if options["seed"] < 0:
-            raise InputError(f"--seed: is {options['seed']}, must be >= 0")
-        return load(options["instance"])
-    preset = options["preset"] or "small"
-    if preset not in PRESETS:
-        raise InputError(f"--preset: unknown {preset!r}; known are {', '.join(PRESETS)}")
-    scenario = PRESETS[preset]
-    corpus = load_prompts(options["prompts"]) if options["prompts"] is not None else None
-    if corpus is not None and scenario.subjects is None:
-        raise InputError(f"--prompts: the preset {preset!r} draws no prompts")
-    if options["users"] is not None:
-        scenario = scenario.replace(users=options["users"])
-    if options["clusters"] is not None:
-        scenario = scenario.replace(max_clusters=options["clusters"])
-    elif scenario.max_clusters > scenario.users > 0:
-        scenario = scenario.replace(max_clusters=scenario.users)
-    return scenario.sample(options["seed"], corpus)
-
-
-def _profiled(instance: Instance | IccInstance, profile: str | None) -> Instance | IccInstance:
-    from hisopt.errors import InputError
-    from hisopt.instance import Instance
-    from hisopt.profile import load_parameters
-
-    if profile is None:
-        return instance
-    if not isinstance(instance, Instance):
-        raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
-    system, edge = load_parameters(profile)
-    return instance.replace(**system, edge=instance.edge.replace(**edge))
-
-
-def _with_quality(instance: Instance | IccInstance, options: dict[str, Any]) -> Instance | IccInstance:
-    from hisopt.quality_table import load_quality
-    from hisopt.scenario import PRESETS
-
-    if options["quality"] is None:
-        return instance
-    wanted = options["instance"] is not None or PRESETS[options["preset"] or "small"].modules
-    table, modules = load_quality(options["quality"], wanted)
-    print(f"note: quality {'with' if modules else 'without'} modules from {options['quality']}", file=sys.stderr)
-    return instance.replace(quality=table)
-
-
-def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:
-    """Return the problems asked for, on an instance whose missing clusters and steps are filled in, and notes on that."""
-    from hisopt.errors import InputError
-    from hisopt.instance import Instance
-    from hisopt.problem import WITH_SMS, Problem, missing_fields
-
-    for name, value, known in (
-        *(("--problem", kind, _KINDS) for kind in options["kinds"]),
-        *(("--criterion", criterion, _CRITERIA) for criterion in options["criteria"]),
-    ):
-        if value not in known:
-            raise InputError(f"{name}: unknown {value!r}; known are {', '.join(known)}")
-    his = isinstance(instance, Instance)
-    kinds = options["kinds"] or (_KINDS[:4] if his else ("clustering", "steps"))
-    if options["criteria"] and "clustering" not in kinds:
-        raise InputError("--criterion: only clustering has criteria")
-    instance, notes = _filled(instance, kinds)
-    problems = []
-    for kind in dict.fromkeys(kinds):
-        missing = missing_fields(kind, instance)
-        if missing and not options["kinds"]:
-            notes.append(f"{kind} left out: the instance has no {', '.join(missing)}")
-            continue
-        if kind == "clustering":
-            criteria = options["criteria"] or _CRITERIA
-            problems += [Problem(kind, instance, criterion) for criterion in dict.fromkeys(criteria)]
-            continue
-        if options["sms"] != "integer" or kind not in WITH_SMS:
-            problems.append(Problem(kind, instance))
-        if options["sms"] != "real" and kind in WITH_SMS:
-            problems.append(Problem(kind, instance, integer_sms=True))
-    if not problems:
-        raise InputError("the instance has too little data for any problem: " + "; ".join(notes))
-    return problems, notes
-
-
-def _filled(instance: Instance | IccInstance, kinds: Any) -> tuple[Instance | IccInstance, list[str]]:
-    from hisopt.instance import Instance
-    from hisopt.solvers.hac import clustered
-
-    notes = []
-    if any(kind in ("allocation", "joint", "steps") for kind in kinds):
-        if instance.clusters is None and instance.embeddings is not None:
-            instance = clustered(instance)
-            notes.append("no clusters given: those of HAC are used where a problem takes them as given")
-        if (
-            "allocation" in kinds
-            and isinstance(instance, Instance)
-            and instance.given_common is None
-            and instance.given_edge is None
-        ):
-            common, edge = instance.steps.middle()
-            instance = instance.replace(given_common=[common] * instance.users, given_edge=[edge] * instance.users)
-            notes.append(f"no steps given: allocation takes x = {common} and y = {edge} for every user")
-    return instance, notes
-
-
-def _tasks(problems: list[Problem], names: tuple[str, ...], policy: str | None) -> list[tuple[Problem, type[Solver]]]:
-    from hisopt.errors import InputError
-    from hisopt.solvers.learned import trained
-    from hisopt.solvers.table import select
-
-    tasks = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
-    if policy is not None:
-        own = trained(policy)
-        if all(solver.name != own.name for _, solver in tasks):
-            raise InputError(f"--policy: {policy} is a policy of {own.name}, which is not among the solvers asked for")
-        tasks = [(p, own if solver.name == own.name else solver) for p, solver in tasks]
-    used = {solver.name for _, solver in tasks} | {getattr(solver, "_source", "") for _, solver in tasks}
-    for name in names:
-        if name not in used:
-            raise InputError(f"--solver: {name} does not serve {'; '.join(p.label for p in problems)} on this instance")
-    if not tasks:
-        raise InputError(f"no solver serves {'; '.join(p.label for p in problems)} on this instance")
-    return tasks
-
-
-def _run(tasks: list[tuple[Problem, type[Solver]]], options: dict[str, Any]) -> tuple[list[Run], bool]:
+def _run(
+    found: list[Setting], work: list[list[tuple[Problem, type[Solver]]]], options: dict[str, Any]
+) -> tuple[list[tuple[Setting, list[Run]]], bool]:
+    """Solve every task of every setting; return the runs of each, and whether an interrupt cut them short."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from hisopt.result import Limits
     from hisopt.solvers.runner import Runner
 
-    limits = Limits(options["time_limit"], options["memory_limit"], options["threads"], options["seed"])
-    runs: list[Run] = []
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    if options["verbose"]:
+        os.environ["HISOPT_VERBOSE"] = "1"  # read by the processes that solve
+    limits = [
+        Limits(options["time_limit"], options["memory_limit"], options["threads"], setting.seed) for setting in found
+    ]
+    results: list[tuple[Setting, list[Run]]] = []
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    console = Console(stderr=True)
     with (
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        Runner(limits, options["jobs"]) as runner,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Runner(limits[0], options["jobs"]) as runner,
     ):
-        bar = progress.add_task("", total=len(tasks))
-
-        def show() -> None:
-            if len(runs) < len(tasks):
-                problem, solver = tasks[len(runs)]
-                progress.update(bar, completed=len(runs), description=f"{problem.label}: {solver.name}")
-
-        show()
-        try:
-            for run in runner.run_all(tasks):
-                runs.append(run)
-                show()
-        except KeyboardInterrupt:
-            return runs, True
-    return runs, False
-
-
-def _table(runs: list[Run], output: str | None) -> str:
-    import shutil
-
-    from hisopt.render import to_table
-
-    terminal = sys.stdout.isatty() and not output
-    width = shutil.get_terminal_size().columns if terminal else 120
-    notes = {group[0].problem: _remarks(group) for group in _grouped(runs)}
-    return to_table(runs, notes, max(width, 100), terminal)
+        bar = progress.add_task("", total=sum(map(len, work)))
+        for setting, tasks, limit in zip(found, work, limits, strict=True):
+            runs: list[Run] = []
+            results.append((setting, runs))
+            runner.limits = limit
+            try:
+                _describe_next(progress, bar, tasks, runs)
+                for run in runner.run_all(tasks):
+                    runs.append(run)
+                    progress.advance(bar)
+                    _describe_next(progress, bar, tasks, runs)
+            except KeyboardInterrupt:
+                return results, True
+    return results, False
 
 
-def _remarks(group: list[Run]) -> list[str]:
-    """What a reader must know about one problem's results."""
-    from hisopt.result import Termination
-
-    problem = group[0].problem
-    for run in group:
-        decision = run.decision
-        if run.termination is Termination.OPTIMAL and decision is not None and problem.criterion == "sum":
-            assert decision.clusters is not None
-            if len(set(decision.clusters.tolist())) == 1 < problem.instance.max_clusters:
-                return [
-                    "The proven optimum of 'sum' puts all users into one cluster: the program as printed is degenerate "
-                    "here, and a gap to it says nothing about a heuristic. Judge by 'mean' and 'centroid'."
-                ]
-    return []
+def _describe_next(progress: Progress, bar: TaskID, tasks: list[tuple[Problem, type[Solver]]], runs: list[Run]) -> None:
+    if len(runs) < len(tasks):
+        problem, solver = tasks[len(runs)]
+        progress.update(bar, description=f"{problem.label}: {solver.name}")
 
 
-def _grouped(runs: list[Run]) -> list[list[Run]]:
-    from hisopt.render import grouped
+def _describe(*, schema: bool) -> int:
+    import json
 
-    return list(grouped(runs).values())
+    from hisopt.files import deliver
+
+    if schema:
+        from hisopt.instance_files import schema as of_instances
+
+        text = json.dumps(of_instances(), indent=1) + "\n"
+    else:
+        text = (Path(__file__).parent / "data" / "example.json").read_text(encoding="utf-8")
+    deliver(text, None, ".json")
+    return 0
 
 
-def _described(instance: Instance | IccInstance) -> dict[str, Any]:
-    about = {"model": type(instance).model, "hash": instance.content_hash}
-    if instance.users >= 20_000:
-        return about | {"users": instance.users, "max_clusters": instance.max_clusters}
-    return about | instance.model_dump(mode="json", exclude_none=True)
-
-
-def _export(problems: list[Problem], target: str) -> int:
+def _export(problems: tuple[Problem, ...], target: str) -> int:
     from hisopt.errors import InputError
     from hisopt.models.export import write
 
@@ -374,9 +294,12 @@ def _export(problems: list[Problem], target: str) -> int:
     return 0
 
 
-def _list(style: str) -> int:
+def _list(style: str | None) -> int:
+    import csv
     import json
+    from io import StringIO
 
+    from hisopt.files import deliver
     from hisopt.solvers.table import TABLE, registered
 
     rows = [
@@ -391,17 +314,17 @@ def _list(style: str) -> int:
         for solver in registered(kind)
     ]
     columns = ("problem", "solver", "guarantee", "available", "what it does")
+    text = StringIO()
     if style == "json":
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]))
-        return 0
-    if style == "csv":
-        import csv
-
-        csv.writer(sys.stdout).writerows([columns, *rows])
-        return 0
-    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(4)]
-    for row in (columns, *rows):
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]))
+        text.write(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]) + "\n")
+    elif style == "csv":
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    else:
+        widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(4)]
+        for row in (columns, *rows):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+            text.write("  ".join([*cells, row[4]]) + "\n")
+    deliver(text.getvalue(), None, ".txt")
     return 0
 
 

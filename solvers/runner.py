@@ -35,6 +35,7 @@ from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
 from hisopt.solvers.interface import Solver
+from hisopt.solvers.place import place_of
 
 CLAIM_TOLERANCE = 1e-6  # relative; what MIP and conic solvers reach
 CLAIM_TOLERANCE_ABSOLUTE = 1e-8  # their feasibility tolerance, where the objective cancels to almost nothing
@@ -258,8 +259,7 @@ class _Server:
     def solve(self, problem: Problem, solver: type[Solver], limits: Limits) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="hisopt-") as folder:
             response = Path(folder) / "response"
-            source = getattr(solver, "_source", None) or f"{solver.__module__}:{solver.__qualname__}"
-            request = pickle.dumps((problem, source, limits, str(response)))
+            request = pickle.dumps((problem, place_of(solver), limits, str(response)))
             try:
                 return self._supervise(request, limits, response)
             except (OSError, EOFError) as error:

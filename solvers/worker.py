@@ -11,10 +11,11 @@ import signal
 import struct
 import sys
 import time
+import traceback
 from importlib import import_module
-from typing import Any
 
 from hisopt.result import SolverResult, Termination
+from hisopt.solvers.place import VERBOSE, found_at, line_of
 
 _PRELOAD = (
     "scipy.sparse.linalg",
@@ -52,11 +53,15 @@ def serve() -> None:
             os.setsid()
             code = 1
             try:
-                os.dup2(nothing, 2)
+                os.dup2(2 if os.environ.get(VERBOSE) else nothing, 1)
+                os.dup2(1, 2)
                 _solve(request)
                 code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
             finally:
-                os._exit(code)
+                _flush()
+                os._exit(code & 0xFF)
         os.write(answers, struct.pack("<q", child))
         _, status = os.waitpid(child, 0)
         os.write(answers, struct.pack("<q", status))
@@ -68,7 +73,7 @@ def _solve(request: bytes) -> None:
     try:
         from threadpoolctl import threadpool_limits
 
-        solver = _load(place)()
+        solver = found_at(place)()
         solver.prepare()
         with threadpool_limits(limits.threads):
             start = time.perf_counter()
@@ -79,7 +84,9 @@ def _solve(request: bytes) -> None:
     except MemoryError:
         result = SolverResult(Termination.MEMORY_LIMIT, message="out of memory")
     except Exception as error:
-        result = _crash(f"{type(error).__name__}: {error}")
+        if os.environ.get(VERBOSE):
+            traceback.print_exc()
+        result = _crash(f"{type(error).__name__}: {error}{line_of(error)}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     try:
         data = pickle.dumps((seconds, peak, result))
@@ -94,10 +101,7 @@ def _crash(reason: str) -> SolverResult:
     return SolverResult(Termination.CRASHED, message=" ".join(reason.split())[:500])
 
 
-def _load(place: str) -> Any:
-    module, _, name = place.rpartition(":")
-    if module.endswith((".py", ".safetensors")):
-        from hisopt.solvers.table import load_file
-
-        return load_file(place)
-    return getattr(import_module(module), name)
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()

@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "experiments": {"hisopt", "models", "solvers", "experiments"},
 }
 COMMAND_LINES = {
+    "__main__",
     "solve",
+    "solve_problems",
     "train",
     "profile",
     "prompts",
