@@ -5,9 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.external import solve_model
 from hisopt.solvers.interface import Solver
+
+_LEAST_SMS = 1e-2
+_MOST_WHOLE_SMS = 1e5
+
+
+def _untold(problem: Problem) -> SolverResult | None:
+    """Refuse budgets at which SCIP's tolerances of 1e-8 are worth SMs: there it proves what is not so."""
+    budget = float(problem.his.edge.sms)
+    if budget < _LEAST_SMS:
+        return SolverResult(Termination.UNAVAILABLE, message=f"{budget:g} SMs are within SCIP's tolerances")
+    if problem.integer_sms and budget > _MOST_WHOLE_SMS:
+        return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")
+    return None
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class AllocationScip(_Scip):
         """See the class."""
         from hisopt.models import allocation
 
-        return solve_model("scip_direct", allocation, problem, limits)
+        return _untold(problem) or solve_model("scip_direct", allocation, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class JointScip(_Scip):
         """See the class."""
         from hisopt.models import joint
 
-        return solve_model("scip_direct", joint, problem, limits)
+        return _untold(problem) or solve_model("scip_direct", joint, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -69,4 +82,4 @@ class FullScip(_Scip):
         """See the class."""
         from hisopt.models import full
 
-        return solve_model("scip_direct", full, problem, limits)
+        return _untold(problem) or solve_model("scip_direct", full, problem, limits)

@@ -93,8 +93,8 @@ class Options:
         """Return for each option its best whole v in 0 .. V at a price of an SM, and its value there, shapes (K,)."""
         with np.errstate(divide="ignore", over="ignore"):
             best = np.sqrt(self.cost / price) if price > 0 else np.where(self.cost > 0, np.inf, 0.0)
-        low = np.clip(np.floor(best), 1, budget)
-        high = np.clip(low + 1, 1, budget)
+        low = np.clip(np.floor(best), 1, max(budget, 1))  # without any SM all options are idle
+        high = np.minimum(low + 1, max(budget, 1))
         value_low = self.gain - self.cost / low - price * low
         value_high = self.gain - self.cost / high - price * high
         up = value_high > value_low
