@@ -16,7 +16,7 @@ from hisopt.problem import Problem
 
 @dataclass(frozen=True)
 class Model:
-    """The program over the shares v_m / V of the clusters whose work costs something, and its parameter, their costs A_m by the sum."""
+    """The program over the shares v_m / V of the clusters with A_m > 0, and its parameter, their costs by the sum."""
 
     program: cp.Problem
     clusters: IntArray  # those whose work costs something

@@ -72,9 +72,7 @@ def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     """Return the steps, with SMs by Theorem 1."""
     instance = problem.his
     common, edge = extract_steps(model)
-    return Decision.of_steps(
-        instance.steps.total, common, edge, steps_sms(instance, common, edge), instance.clusters
-    )
+    return Decision.of_steps(instance.steps.total, common, edge, steps_sms(instance, common, edge), instance.clusters)
 
 
 def _add_tangent(model: pyo.ConcreteModel, problem: Problem, point: float) -> None:

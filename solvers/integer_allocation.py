@@ -13,7 +13,6 @@ from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
 
-
 MOST_SMS = 2**53  # whole SMs beyond are not told apart in double precision
 
 

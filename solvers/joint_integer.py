@@ -63,7 +63,9 @@ class JointExactInteger(Solver):
             Termination.OPTIMAL if proven or stopped is None else stopped,
             decision,
             search.tables.constant + search.bound,
-            "" if proven or stopped is None else _REASONS.get(stopped, "rounding errors are larger than the gap allowed"),
+            ""
+            if proven or stopped is None
+            else _REASONS.get(stopped, "rounding errors are larger than the gap allowed"),
             details={"bound_by_price": search.tables.constant + search.dual, "price_of_an_sm": search.price},
         )
 

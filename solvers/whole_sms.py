@@ -79,7 +79,9 @@ class Options:
     def idle_only(self) -> Options:
         """Return the idle options; every cluster must have one."""
         at = self.starts
-        return Options(self.cluster[at], self.gain[at], self.cost[at], self.busy[at], self.index[at], np.arange(len(at)))
+        return Options(
+            self.cluster[at], self.gain[at], self.cost[at], self.busy[at], self.index[at], np.arange(len(at))
+        )
 
     def respond(self, sms: IntArray) -> tuple[IntArray, float]:
         """Return each cluster's best option at v_m SMs, shape (M,), and their total value (-inf: some cluster has none)."""

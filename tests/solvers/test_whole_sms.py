@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -18,9 +18,17 @@ from hisopt.solvers.whole_sms import Options, merge
 LIMITS = Limits(time_s=60)
 
 
-def tiny(labels: list[int], device_cost: list[float], sms: float, clusters: int | None = None, **changes: object) -> Instance:
+def tiny(
+    labels: list[int], device_cost: list[float], sms: float, clusters: int | None = None, **changes: object
+) -> Instance:
     """One server step costs |N_m| / v_m (and nothing else), one device step of user n ``device_cost[n]``."""
-    plain = {"flop_per_cycle": 1.0, "utilisation": 1.0, "energy_coefficient": 1.0, "power_per_sm": 0.0, "frequency_hz": 1.0}
+    plain = {
+        "flop_per_cycle": 1.0,
+        "utilisation": 1.0,
+        "energy_coefficient": 1.0,
+        "power_per_sm": 0.0,
+        "frequency_hz": 1.0,
+    }
     fields = {
         "users": len(labels),
         "max_clusters": clusters or max(labels) + 1,
@@ -219,7 +227,7 @@ def random_options(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np
 def by_enumeration(gain: np.ndarray, cost: np.ndarray, work: np.ndarray, offsets: np.ndarray, budget: int) -> float:
     """The best over options and SMs, one cluster after the other."""
     best = np.zeros(budget + 1)
-    for low, high in zip(offsets[:-1], offsets[1:], strict=True):
+    for low, high in pairwise(offsets):
         value = np.full(budget + 1, -np.inf)
         for k in range(low, high):
             for v in range(budget + 1):
@@ -241,7 +249,7 @@ def test_merge_finds_what_loses_exactly_the_gap() -> None:
         price, dual, sms = options.minimise_dual(budget)
         assert sms.sum() <= budget
         assert dual >= best - 1e-12
-        pick, sms, value = options.improve(sms, budget)
+        _pick, sms, value = options.improve(sms, budget)
         assert value <= best + 1e-12
         loss = dual - best
         limit = loss + 1e-12
@@ -264,11 +272,15 @@ def test_candidates_are_all_and_only_those_within_the_loss() -> None:
     for seed in range(300):
         rng = np.random.default_rng(seed)
         gain, cost, work, offsets = random_options(rng)
-        budget, price, loss = int(rng.integers(1, 12)), float(rng.choice([0.0, 0.1, 0.7])), float(rng.choice([0, 0.3, 2.0]))
+        budget, price, loss = (
+            int(rng.integers(1, 12)),
+            float(rng.choice([0.0, 0.1, 0.7])),
+            float(rng.choice([0, 0.3, 2.0])),
+        )
         options = Options.of(gain, cost, work, offsets)
         found = options.candidates(price, budget, loss)
         assert found is not None
-        for m, (low, high) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        for m, (low, high) in enumerate(pairwise(offsets)):
             worth: dict[int, float] = {}
             for k in range(low, high):
                 for v in (0,) if work[k] == 0 else range(1, (budget if cost[k] else 1) + 1):
