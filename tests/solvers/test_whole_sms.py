@@ -13,7 +13,7 @@ from hisopt.result import relative_gap
 from hisopt.solvers import joint_integer
 from hisopt.solvers.integer_allocation import IntegerAllocation, RoundDown, marginal_allocation
 from hisopt.solvers.joint_integer import JointExactInteger
-from hisopt.solvers.whole_sms import Options, merge
+from hisopt.solvers.whole_sms import Merged, Options, merge
 
 LIMITS = Limits(time_s=60)
 
@@ -210,6 +210,18 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.termination is Termination.MEMORY_LIMIT
     assert "memory" in found.message
     assert found.bound is not None
+
+
+@pytest.mark.parametrize("reason", [Termination.TIME_LIMIT, Termination.MEMORY_LIMIT])
+def test_a_merge_that_stops_proves_nothing(monkeypatch: pytest.MonkeyPatch, reason: Termination) -> None:
+    instance = PRESETS["large"].with_users(50).replace(max_clusters=3).sample(0)
+    monkeypatch.setattr(joint_integer, "_QUICK", np.inf)  # the merge first, without the bound with real SMs
+    monkeypatch.setattr(joint_integer, "merge", lambda *_: Merged(None, reason))
+    found = JointExactInteger().solve(Problem("joint", instance, integer_sms=True), LIMITS)
+    assert found.termination is reason
+    assert found.message
+    assert found.bound is not None
+    assert found.bound >= found.details["bound_by_price"]
 
 
 # the parts, on planted optima
