@@ -19,7 +19,7 @@ from hisopt.equations import (
 from hisopt.instance import Instance, StepLimits
 from hisopt.problem import Problem
 
-FEASIBILITY_TOLERANCE = 1e-9  # relative, on the SM budget and on whole SMs; everything else is exact
+FEASIBILITY_TOLERANCE = 1e-9  # relative, on the budget of real SMs; everything else is exact
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def evaluate(problem: Problem, decision: Decision) -> Evaluation:
     """Score a decision for a problem.
 
     The objective is None where the decision is incomplete or malformed; where a well-formed decision violates a
-    constraint, it is computed all the same.
+    constraint, it is computed all the same. A cluster with steps on the server needs v_m > 0, even where they cost
+    nothing. Whole SMs are whole without tolerance, and so is their sum.
     """
     instance = problem.instance
     if problem.kind in ("clustering", "full"):
@@ -141,8 +142,9 @@ def _sms_violations(problem: Problem, sms: FloatArray, work: IntArray) -> list[s
         faults.append(f"sms: cluster {int(np.argmin(sms))} has {sms.min():.6g}, must be >= 0")
     if (sms[work > 0] <= 0).any():
         faults.append("sms: a cluster with steps on the server has no SM")
-    if sms.sum() > budget * (1 + FEASIBILITY_TOLERANCE):
+    tolerance = 0.0 if problem.integer_sms else FEASIBILITY_TOLERANCE
+    if sms.sum() > budget * (1 + tolerance):
         faults.append(f"sms (28e): sum {sms.sum():.10g} exceeds the budget {budget:g}")
-    if problem.integer_sms and (np.abs(sms - np.round(sms)) > FEASIBILITY_TOLERANCE * budget).any():
+    if problem.integer_sms and (sms != np.round(sms)).any():
         faults.append("sms: must be whole numbers")
     return faults

@@ -6,18 +6,18 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
-from hisopt.equations import given_work_costs
-from hisopt.models.common import ROOM, within_budget
+from hisopt.equations import given_busy, given_work_costs
+from hisopt.models.common import ROOM, sms_budget, within_budget
 from hisopt.problem import Problem
 
 
 def build(problem: Problem) -> pyo.ConcreteModel:
     """State min sum t_m, t_m v_m >= A_m, sum v_m <= V over the clusters with work."""
-    cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
+    cost, budget = given_work_costs(problem.his), sms_budget(problem)
     model = pyo.ConcreteModel(name="allocation")
-    model.clusters = pyo.Set(initialize=[int(m) for m in np.flatnonzero(cost)])
+    model.clusters = pyo.Set(initialize=[int(m) for m in np.flatnonzero(given_busy(problem.his))])
     if problem.integer_sms:
-        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(1, int(budget)))
+        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(1, max(budget, 1)))
     else:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
     unit = _unit(problem)  # whole SMs cost at most what one each costs
@@ -50,4 +50,5 @@ def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     sms = np.zeros(problem.his.max_clusters)
     for k in model.clusters:
         sms[k] = pyo.value(model.sms[k])
-    return Decision(sms=within_budget(sms, float(problem.his.edge.sms), integer=problem.integer_sms))
+    busy = given_busy(problem.his)
+    return Decision(sms=within_budget(sms, sms_budget(problem), integer=problem.integer_sms, busy=busy))

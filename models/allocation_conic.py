@@ -9,17 +9,17 @@ import numpy as np
 
 from hisopt.arrays import IntArray
 from hisopt.decision import Decision
-from hisopt.equations import given_work_costs
+from hisopt.equations import given_busy, given_work_costs
 from hisopt.models.common import within_budget
 from hisopt.problem import Problem
 
 
 @dataclass(frozen=True)
 class Model:
-    """The program over the shares v_m / V of the clusters with work, and its parameter, their costs A_m by the sum."""
+    """The program over the shares v_m / V of the clusters with A_m > 0, and its parameter, their costs by the sum."""
 
     program: cp.Problem
-    clusters: IntArray  # those with work
+    clusters: IntArray  # those whose work costs something
     costs: cp.Parameter
     shares: cp.Variable
     budget: cp.Constraint
@@ -27,11 +27,11 @@ class Model:
 
 
 def build(problem: Problem) -> Model:
-    """State min sum A_m / v_m, sum v_m <= V, scaled to shares of one; ValueError where no cluster has work."""
+    """State min sum A_m / v_m, sum v_m <= V, scaled to shares of one; ValueError where no cluster's work costs anything."""
     cost = given_work_costs(problem.his)
     clusters = np.flatnonzero(cost)
     if not len(clusters):
-        raise ValueError("no cluster has steps on the server: nothing to allocate")
+        raise ValueError("no cluster has steps on the server that cost anything: nothing to allocate")
     cost, total = cost[clusters], float(cost.sum())
     costs = cp.Parameter(len(cost), nonneg=True, value=cost / total)
     shares = cp.Variable(len(cost))
@@ -51,7 +51,7 @@ def extract(model: Model, problem: Problem) -> Decision:
     budget = float(problem.his.edge.sms)
     sms = np.zeros(problem.his.max_clusters)
     sms[model.clusters] = model.shares.value * budget
-    return Decision(sms=within_budget(sms, budget, integer=False))
+    return Decision(sms=within_budget(sms, budget, integer=False, busy=given_busy(problem.his)))
 
 
 def price(model: Model, problem: Problem) -> float:

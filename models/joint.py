@@ -16,11 +16,10 @@ from hisopt.equations import (
     edge_step_energy_cost,
     edge_work_cost,
     given_quality,
-    optimal_sms,
-    work_costs,
+    steps_sms,
 )
 from hisopt.instance import Instance
-from hisopt.models.common import ROOM, add_steps, extract_steps, insert_steps, linear, within_budget
+from hisopt.models.common import ROOM, add_steps, extract_steps, insert_steps, linear, sms_budget, within_budget
 from hisopt.problem import Problem
 
 
@@ -60,12 +59,12 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     """State P_II: binaries for x_n, whole y_n, t_m v_m >= c_m W_m for the cost t_m of a cluster's work, sum v_m <= V."""
     instance = problem.his
     assert instance.clusters is not None
-    budget = float(instance.edge.sms)
+    budget = sms_budget(problem)
     cost = edge_work_cost(instance, cluster_sizes(instance.clusters, instance.max_clusters))
     model = pyo.ConcreteModel(name="joint")
     add_work(model, instance)
     if problem.integer_sms:
-        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(0, int(budget)))
+        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(0, budget))
     else:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
     # With SMs by Theorem 1 a cluster's cost is sqrt(c W) times the sum of these, over V.
@@ -77,6 +76,12 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     model.definition = pyo.Constraint(
         model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) * m.work[k]
     )
+    if problem.integer_sms:  # work that costs nothing needs an SM, too
+        largest = most_work(instance)
+        model.served_by = pyo.Constraint(
+            model.clusters,
+            rule=lambda m, k: (float(largest[k]) * m.sms[k] >= m.work[k]) if largest[k] else pyo.Constraint.Skip,
+        )
     model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
     model.value = pyo.Objective(
         expr=separable_utility(model, instance) - sum(model.cost[k] for k in model.clusters),
@@ -108,7 +113,7 @@ def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     if problem.integer_sms:
         for k in model.clusters:
             sms[k] = pyo.value(model.sms[k])
-        sms = within_budget(sms, float(instance.edge.sms), integer=True)
+        sms = within_budget(sms, sms_budget(problem), integer=True)
     else:
-        sms = optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms))
+        sms = steps_sms(instance, common, edge)
     return Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)

@@ -6,7 +6,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, edge_work_cost, optimal_sms, work_costs
+from hisopt.equations import cluster_sizes, edge_work_cost, steps_sms
 from hisopt.models.common import extract_steps, insert_steps, linear
 from hisopt.models.joint import add_work, most_work, separable_utility
 from hisopt.problem import Problem
@@ -72,8 +72,7 @@ def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     """Return the steps, with SMs by Theorem 1."""
     instance = problem.his
     common, edge = extract_steps(model)
-    sms = optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms))
-    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
+    return Decision.of_steps(instance.steps.total, common, edge, steps_sms(instance, common, edge), instance.clusters)
 
 
 def _add_tangent(model: pyo.ConcreteModel, problem: Problem, point: float) -> None:

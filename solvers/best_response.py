@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hisopt.decision import Decision
-from hisopt.equations import optimal_sms, work_costs
+from hisopt.equations import steps_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Deadline, Solver
@@ -117,8 +117,7 @@ class BestResponse(Solver):
         with torch.no_grad():
             found = play(game, self.reward, common, edge, Deadline(limits))
         steps = found.common.numpy(), found.edge.numpy()
-        sms = optimal_sms(work_costs(instance, *steps), float(instance.edge.sms))
-        decision = Decision.of_steps(instance.steps.total, *steps, sms, instance.clusters)
+        decision = Decision.of_steps(instance.steps.total, *steps, steps_sms(instance, *steps), instance.clusters)
         details = {"equilibrium": found.equilibrium, "rounds": found.rounds, "cycled": found.cycled}
         if found.equilibrium:
             return SolverResult(Termination.COMPLETED, decision, message="an equilibrium", details=details)

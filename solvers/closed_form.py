@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt.decision import Decision
-from hisopt.equations import cluster_sizes, given_work_costs, optimal_sms
+from hisopt.equations import cluster_sizes, given_busy, given_work_costs, optimal_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
@@ -27,7 +27,7 @@ class ClosedForm(Solver):
         price = float((np.sqrt(cost).sum() / budget) ** 2)
         return SolverResult(
             Termination.OPTIMAL,
-            Decision(sms=optimal_sms(cost, budget)),
+            Decision(sms=optimal_sms(cost, budget, given_busy(problem.his))),
             price * budget,
             details={"price_of_an_sm": price},
         )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from hisopt.decision import Decision
-from hisopt.equations import given_work_costs
+from hisopt.equations import given_busy, given_work_costs, optimal_sms
 from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
@@ -27,8 +25,10 @@ class _Conic(Solver):
 
         from hisopt.models import allocation_conic as form
 
-        if not given_work_costs(problem.his).any():
-            return SolverResult(Termination.OPTIMAL, Decision(sms=np.zeros(problem.his.max_clusters)), 0.0, "no work")
+        cost = given_work_costs(problem.his)
+        if not cost.any():
+            sms = optimal_sms(cost, float(problem.his.edge.sms), given_busy(problem.his))
+            return SolverResult(Termination.OPTIMAL, Decision(sms=sms), 0.0, "no work that costs anything")
         model = form.build(problem)
         try:
             model.program.solve(solver=self.solver, **self._options(limits))

@@ -6,44 +6,54 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
+from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.equations import given_work_costs, optimal_sms
+from hisopt.equations import given_busy, given_work_costs, optimal_sms
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
 
+MOST_SMS = 2**53  # whole SMs beyond are not told apart in double precision
 
-def marginal_allocation(cost: FloatArray, budget: int) -> IntArray | None:
-    """Minimise sum A_m / v_m over whole v_m >= 1 (0 where A_m = 0), sum v_m <= V; None if V is too small.
 
-    A / v is convex, so giving the SMs one by one to the largest gain A / (v (v + 1)) is exact. Starting from Theorem 1
-    rounded down leaves few SMs to move: SMs are added greedily, then single SMs move while that helps, and a solution
-    that no single move improves is optimal for a separable convex sum (Ibaraki and Katoh, Resource Allocation
+def marginal_allocation(cost: FloatArray, budget: int, busy: BoolArray | None = None) -> IntArray | None:
+    """Minimise sum A_m / v_m over whole v_m >= 1 of the busy clusters, sum v_m <= V; None if V is too small.
+
+    ``busy`` are the clusters with work, by default those with A_m > 0; others get no SM. Work that costs nothing gets
+    one. A / v is convex, so giving the SMs one by one to the largest gain A / (v (v + 1)) is exact. Starting from
+    Theorem 1 rounded down leaves few SMs to move: SMs are added greedily, then single SMs move while that helps, and a
+    solution that no single move improves is optimal for a separable convex sum (Ibaraki and Katoh, Resource Allocation
     Problems, 1988).
     """
-    used = np.flatnonzero(cost > 0)
-    if len(used) > budget:
+    busy = cost > 0 if busy is None else busy
+    free = busy & ~(cost > 0)
+    budget -= int(free.sum())
+    used = np.flatnonzero(busy & (cost > 0))
+    if len(used) > budget or budget < 0:
         return None
-    sms = np.zeros(len(cost), dtype=np.int64)
+    sms = free.astype(np.int64)
     if not len(used):
         return sms
     a = cost[used]
-    v = np.maximum(np.floor(optimal_sms(a, float(budget))).astype(np.int64), 1)
+    v = np.maximum(np.floor(optimal_sms(a, float(budget))), 1.0)
     while v.sum() > budget:
-        v[np.argmin(np.where(v > 1, a / (v * np.maximum(v - 1, 1)), np.inf))] -= 1
+        v[np.argmin(_loss(a, v))] -= 1
     while v.sum() < budget:
         v[np.argmax(a / (v * (v + 1)))] += 1
     while True:
-        gain = a / (v * (v + 1))
-        loss = np.where(v > 1, a / (v * np.maximum(v - 1, 1)), np.inf)
+        gain, loss = a / (v * (v + 1)), _loss(a, v)
         to, source = int(np.argmax(gain)), int(np.argmin(loss))
-        if gain[to] <= loss[source] * (1 + 1e-15):
+        if gain[to] <= loss[source]:
             break
         v[to] += 1
         v[source] -= 1
-    sms[used] = v
+    sms[used] = v.astype(np.int64)
     return sms
+
+
+def _loss(cost: FloatArray, sms: FloatArray) -> FloatArray:
+    """What one SM less costs each cluster; infinite for its last."""
+    return np.where(sms > 1, cost / (sms * np.maximum(sms - 1, 1)), np.inf)
 
 
 def integer_problem(solver: type[Solver], problem: Problem) -> bool:
@@ -66,8 +76,10 @@ class IntegerAllocation(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        cost = given_work_costs(problem.his)
-        sms = marginal_allocation(cost, int(float(problem.his.edge.sms)))
+        cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
+        if budget > MOST_SMS:
+            return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
+        sms = marginal_allocation(cost, int(budget), given_busy(problem.his))
         if sms is None:
             return SolverResult(Termination.INFEASIBLE, message="more busy clusters than SMs")
         used = cost > 0
@@ -78,7 +90,7 @@ class IntegerAllocation(Solver):
 
 @dataclass(frozen=True)
 class RoundDown(Solver):
-    """Theorem 1 rounded down (the paper's footnote 6), at least one SM a busy cluster."""
+    """Theorem 1 rounded down (the paper's footnote 6), at least one SM a busy cluster, taken from the largest shares."""
 
     name = "round-down"
     kinds = ("allocation",)
@@ -91,7 +103,11 @@ class RoundDown(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        cost = given_work_costs(problem.his)
-        sms = np.floor(optimal_sms(cost, float(problem.his.edge.sms)))
-        sms[(cost > 0) & (sms < 1)] = 1
+        budget, busy = float(problem.his.edge.sms), given_busy(problem.his)
+        if busy.sum() > budget:
+            return SolverResult(Termination.COMPLETED, message="more busy clusters than SMs")
+        sms = np.floor(optimal_sms(given_work_costs(problem.his), budget, busy))
+        sms[busy & (sms < 1)] = 1
+        while sms.sum() > budget:
+            sms[np.argmax(sms)] -= 1
         return SolverResult(Termination.COMPLETED, Decision(sms=sms))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt.decision import Decision
-from hisopt.equations import optimal_sms, work_costs
+from hisopt.equations import steps_sms
 from hisopt.instance import Instance
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
@@ -61,6 +61,5 @@ class JointExact(Solver):
 
 def with_optimal_sms(instance: Instance, common: np.ndarray, edge: np.ndarray) -> Decision:
     """Return the steps with SMs by Theorem 1 on the instance's given clusters."""
-    assert instance.clusters is not None
-    sms = optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms))
+    sms = steps_sms(instance, common, edge)
     return Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)

@@ -23,6 +23,8 @@ from hisopt.solvers import scalar_coupling, step_tables
 from hisopt.solvers.interface import Deadline, Solver
 from hisopt.solvers.joint_exact import with_optimal_sms
 
+_LEAST = 1e-14  # relative; a move that gains less may be rounding
+
 
 @dataclass(frozen=True)
 class Alternating(Solver):
@@ -121,7 +123,7 @@ class Greedy(Solver):
         )  # fmt: skip
         total = float(tables.load[choice].sum())
         while not deadline.passed:
-            best, move = 1e-12, None
+            best, move = _LEAST * float(np.abs(tables.gain[choice]).sum() + total**2 / budget), None
             for cluster, current in enumerate(choice):
                 near = neighbours[cluster][current - tables.offsets[cluster]]
                 shift = tables.load[near] - tables.load[current]
@@ -185,7 +187,7 @@ class LocalSearch(Solver):
                 total = load.sum() - load[m] + np.sqrt(cost[m] * work)
                 score = value[user] - step_cost * work - total**2 / budget
                 new = int(np.argmax(score))
-                if score[new] <= score[old] + 1e-12:
+                if score[new] <= score[old] + _LEAST * abs(score[old]):
                     new = int(old)
                 counts[m, pair_common[new]] += 1
                 if new != old:

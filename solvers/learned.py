@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hisopt.decision import Decision
-from hisopt.equations import optimal_sms, work_costs
+from hisopt.equations import steps_sms
 from hisopt.errors import InputError
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -45,9 +45,7 @@ class _Learned(Solver):
         if not policy.settings.shared and policy.users != instance.users:
             return _refused(f"the policy has networks for {policy.users} users, the instance has {instance.users}")
         common, edge = ippo.decide(policy, instance)
-        sms = None
-        if self.name == "ippo":
-            sms = optimal_sms(work_costs(problem.his, common, edge), float(problem.his.edge.sms))
+        sms = steps_sms(problem.his, common, edge) if self.name == "ippo" else None
         decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
         settings = policy.settings
         trained_on = f"trained on {settings.preset}, N = {policy.users}, reward {settings.reward}"

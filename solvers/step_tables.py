@@ -36,8 +36,8 @@ class StepTables:
 
     Attributes
     ----------
-    gain, load
-        G_m(W) and sqrt(c_m W) of each candidate, shape (K,).
+    gain, load, work
+        G_m(W), sqrt(c_m W) and W of each candidate, shape (K,).
     common, filled
         Its X_m, and how many of the cluster's users (by decreasing d_n) get y_max; where z binds, W_m instead.
     offsets
@@ -48,6 +48,7 @@ class StepTables:
 
     gain: FloatArray
     load: FloatArray
+    work: IntArray
     common: IntArray
     filled: IntArray
     offsets: IntArray
@@ -103,18 +104,23 @@ class Members:
         return np.asarray(value)
 
 
-def for_instance(instance: Instance, *, common_phase: bool = True) -> StepTables:
-    """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all."""
+def for_instance(instance: Instance, *, common_phase: bool = True, whole: bool = False) -> StepTables:
+    """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all; ``whole`` as in `build`."""
     if not common_phase:
         instance = instance.replace(steps=instance.steps.replace(common_max=0), given_common=None, given_edge=None)
     assert instance.clusters is not None
     similarity = public_similarity(instance, instance.clusters)
     members = Members(instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance))
-    return build(members)
+    return build(members, whole=whole)
 
 
-def build(members: Members) -> StepTables:
-    """Build the candidates of every cluster."""
+def build(members: Members, *, whole: bool = False) -> StepTables:
+    """Build the candidates of every cluster.
+
+    With ``whole`` they serve whole SMs, too: at fixed v_m the cost c_m W / v_m is linear in W, so filling groups of
+    equal d_n holds as before, but a common step may cost c_m / v_m, more than real SMs would let it, and no X goes
+    because a larger one gains more.
+    """
     instance, count = members.instance, members.count
     sizes = cluster_sizes(members.labels, count)
     work_cost = edge_work_cost(instance, sizes)
@@ -124,15 +130,15 @@ def build(members: Members) -> StepTables:
         cluster, work, gain, common = bound_steps.candidates(members)
         filled = work
     else:
-        cluster, work, gain, common, filled = _candidates(members, sizes, work_cost, step_cost)
+        cluster, work, gain, common, filled = _candidates(members, sizes, work_cost, step_cost, whole)
     gain = gain - step_cost * work
     load = np.sqrt(work_cost[cluster] * work)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=count))])
-    return StepTables(gain, load, common, filled, offsets, constant, members)
+    return StepTables(gain, load, work, common, filled, offsets, constant, members)
 
 
 def _candidates(
-    members: Members, sizes: IntArray, work_cost: FloatArray, step_cost: float
+    members: Members, sizes: IntArray, work_cost: FloatArray, step_cost: float, whole: bool
 ) -> tuple[IntArray, IntArray, FloatArray, IntArray, IntArray]:
     limits, count = members.limits, members.count
     order = np.lexsort((-members.saved, members.labels))
@@ -153,7 +159,7 @@ def _candidates(
     vertex_gain = span * (running[first + vertex_filled] - running[first])
     vertex_gain += limits.edge_min * (running[starts[1:]] - running[starts[:-1]])[vertex_cluster]
 
-    keep = _useful_common(best_common, sizes, work_cost, step_cost, members)
+    keep = _useful_common(best_common, sizes, work_cost, step_cost, members, whole)
     kept = keep.sum(axis=1)
     keep_starts = np.concatenate([[0], np.cumsum(kept)[:-1]])
     kept_common = np.nonzero(keep)[1]
@@ -181,7 +187,7 @@ def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray) -> F
 
 
 def _useful_common(
-    best: FloatArray, sizes: IntArray, work_cost: FloatArray, step_cost: float, members: Members
+    best: FloatArray, sizes: IntArray, work_cost: FloatArray, step_cost: float, members: Members, whole: bool
 ) -> BoolArray:
     """Mark the X worth keeping in each cluster, shape (M, x_max + 1).
 
@@ -195,11 +201,13 @@ def _useful_common(
     keep[:, 1:] = best[:, 1:] > best[:, :-1]
     budget = float(members.instance.edge.sms)
     largest = np.sqrt(work_cost * (limits.common_max + limits.edge_max * sizes)).sum()
+    if whole:
+        return keep
     if members.count > len(np.unique(members.labels)) or members.count > members.instance.max_clusters:
         return keep  # tables of alternative clusters: their total load bounds nothing
     load = np.sqrt(work_cost[:, None] * (limits.edge_min * sizes[:, None] + steps))
     value = best - step_cost * steps
     for more in range(1, len(steps)):
         gained = value[:, more, None] - value[:, :more]
-        keep[:, :more] &= gained < 2 * largest * (load[:, more, None] - load[:, :more]) / budget
+        keep[:, :more] &= gained <= 2 * largest * (load[:, more, None] - load[:, :more]) / budget
     return keep

@@ -10,11 +10,15 @@ from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import device_step_cost, similarity_from_sums
 from hisopt.instance import Instance
 from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers import scalar_coupling, step_tables
 from hisopt.solvers.interface import Deadline, Solver
 from hisopt.solvers.joint_exact import with_optimal_sms
 from hisopt.solvers.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
+
+_PROVEN = 1e-6  # relative, between objective and bound
+_CLOSE = 1e-10  # relative; what is this close to the incumbent is not searched
+_ROUNDING = 1e-14  # of the numbers that are added up
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Subsets(Solver):
     """The full problem: each subset's candidates, priced by the scalar dual, and a dynamic program over sets of users.
 
     The program gives an upper bound for every multiplier and, at the best one, for every partial partition; the few
-    partitions whose bound reaches the incumbent are solved exactly as joint problems. Up to 15 users.
+    partitions whose bound exceeds the incumbent by more than 1e-10 relative are solved exactly as joint problems. Up to
+    15 users.
     """
 
     name = "subsets"
@@ -36,18 +41,20 @@ class Subsets(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        search = _Search(problem.his, Deadline(limits))
+        deadline = Deadline(limits)
+        search = _Search(problem.his, deadline)
         if not search.possible:
             return SolverResult(Termination.INFEASIBLE, message="no partition meets the limits on cluster sizes")
         search.run()
         labels = labels_of(search.best, problem.his.users)
         given = problem.his.replace(clusters=labels, similarity=None)
         tables = step_tables.for_instance(given)
-        found = scalar_coupling.maximise(tables.gain, tables.load, tables.offsets, float(given.edge.sms))
+        found = scalar_coupling.maximise(tables.gain, tables.load, tables.offsets, float(given.edge.sms), deadline)
         constant = search.tables.constant
-        bound = constant + (search.value if search.complete else search.dual)
+        value, bound = constant + max(found.value, search.value), constant + search.bound
+        open_end = Termination.TIME_LIMIT if deadline.passed else Termination.ITERATION_LIMIT
         return SolverResult(
-            Termination.OPTIMAL if search.complete else Termination.TIME_LIMIT,
+            Termination.OPTIMAL if relative_gap(value, bound) <= _PROVEN else open_end,
             with_optimal_sms(given, *tables.steps(found.choice)),
             bound,
             details={"partitions_solved": search.solved, "dual_bound": constant + search.dual},
@@ -64,8 +71,20 @@ class _Search:
         self.lattice = SubsetLattice.of(self.users)
         self.best: list[int] = []
         self.value, self.dual, self.solved, self.complete = -np.inf, np.inf, 0, True
+        self.unsearched = -np.inf  # the best bound of what was left out
         feasible = self.lattice.best_partitions(np.where(self.allowed, 0.0, -np.inf), self.count)
         self.possible = bool(np.isfinite(feasible[-1, -1]))
+
+    @property
+    def bound(self) -> float:
+        """A bound on every partition, without the utility's constant."""
+        return min(self.dual, max(self.value, self.unsearched)) if self.complete else self.dual
+
+    @property
+    def slack(self) -> float:
+        """By how much a bound must exceed the incumbent to be worth a search."""
+        magnitude = abs(self.dual) + abs(self.value) + abs(self.tables.constant)
+        return max(_CLOSE * abs(self.tables.constant + self.value), _ROUNDING * magnitude)
 
     def run(self) -> None:
         """Minimise the dual over the multiplier, then walk the partitions that may beat the incumbent."""
@@ -115,15 +134,17 @@ class _Search:
         gain = np.concatenate([self.tables.gain[piece] for piece in pieces])
         load = np.concatenate([self.tables.load[piece] for piece in pieces])
         offsets = np.concatenate([[0], np.cumsum([piece.stop - piece.start for piece in pieces])])
-        found = scalar_coupling.maximise(gain, load, offsets, self.budget)
+        found = scalar_coupling.maximise(gain, load, offsets, self.budget, self.deadline)
         self.solved += 1
+        if found.bound > found.value:
+            self.unsearched = max(self.unsearched, found.bound)
         if found.value > self.value:
             self.value, self.best = found.value, partition
 
     def _walk(
         self, left: int, count: int, bound: float, chosen: list[int], value: FloatArray, best: FloatArray
     ) -> None:
-        """Extend a partial partition by every subset whose bound reaches the incumbent, best first."""
+        """Extend a partial partition by every subset whose bound clearly exceeds the incumbent, best first."""
         if self.deadline.passed:
             self.complete = False
             return
@@ -132,9 +153,9 @@ class _Search:
             return
         subset, rest = self.lattice.splits(left)
         ahead = bound + value[subset] + best[count - 1, rest]
-        tolerance = 1e-12 * max(1.0, abs(self.value))
         for i in np.argsort(-ahead, kind="stable"):
-            if ahead[i] < self.value - tolerance:
+            if ahead[i] <= self.value + self.slack:
+                self.unsearched = max(self.unsearched, float(ahead[i]))
                 break
             self._walk(int(rest[i]), count - 1, bound + value[subset[i]], [*chosen, int(subset[i])], value, best)
 
