@@ -47,7 +47,8 @@ def average_linkage(embeddings: FloatArray, count: int) -> IntArray:
         if node < 2 * users - count:
             label[node], done = done, done + 1
         else:
-            above.extend(sorted(children[node - users][::-1], key=lambda child: child >= users))
+            left, right = sorted(children[node - users], key=lambda child: child < users)
+            above += [right, left]
     for merger in range(users - count - 1, -1, -1):
         label[children[merger]] = label[users + merger]
     return label[:users]
