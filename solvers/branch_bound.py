@@ -62,7 +62,8 @@ class Search:
             self.incumbent.offer(np.zeros(task.users, dtype=np.int64), improve=False)
             return
         sizes = Sizes.of(task.users, task.clusters, task.least, task.most)
-        self._push(_Node(Weighted.of(instance.similarity_matrix), math.inf, sizes))
+        bound = task.plain_bound(instance.embeddings)
+        self._push(_Node(Weighted.of(instance.similarity_matrix), bound, sizes))
 
     def _push(self, node: _Node) -> None:
         heapq.heappush(self.open, (-node.bound, next(self._order), node))

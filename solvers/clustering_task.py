@@ -44,6 +44,13 @@ class Task:
             return min(self.most, self.users - self.clusters + 1)
         return self.most
 
+    def plain_bound(self, embeddings: FloatArray) -> float:
+        """Return a bound that all clusters of equal prompts attain: no distance within clusters, or no cancellation."""
+        lengths = np.linalg.norm(embeddings, axis=1)
+        value = lengths.sum() if self.criterion == "centroid" else np.square(lengths).sum()
+        size = self.most if self.criterion == "sum" else 1
+        return float(size * value * (1 + 8 * self.users * np.finfo(float).eps))
+
     def from_relaxation(self, bound: float) -> float:
         """Return the bound on the criterion: that of the relaxation; for ``centroid``, sqrt(N mean)."""
         return math.sqrt(self.users * max(bound, 0.0)) if self.criterion == "centroid" else bound
