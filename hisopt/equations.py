@@ -21,6 +21,7 @@ from hisopt.errors import InputError
 from hisopt.instance import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
 
 _SLIVER = 1e-12  # of the budget, for all work that costs nothing
+_NO_DIRECTION = 1e-6  # length of a cluster's mean below which it points nowhere
 
 
 def quality_at_bins(table: QualityTable, steps_common: IntArray) -> FloatArray:
@@ -184,11 +185,15 @@ def similarity_from_sums(
 ) -> FloatArray:
     """phi of members in clusters from ``to_sum``, each member's sum of S over its cluster; shape (members,).
 
-    ``dot(i, j)`` is the similarity between members i and j, elementwise over index arrays.
+    ``dot(i, j)`` is the similarity between members i and j, elementwise over index arrays. Embeddings that cancel have
+    no direction: under the rule ``ideal`` phi is 0 in a cluster whose mean is shorter than 1e-6, to which embeddings are
+    unit vectors.
     """
     if prompt.rule == "ideal":
-        norms = np.sqrt(np.maximum(np.bincount(labels, weights=to_sum), 0.0))
-        return np.asarray(to_sum / np.where(norms > 0, norms, 1.0)[labels])
+        squared, sizes = np.bincount(labels, weights=to_sum), np.bincount(labels)
+        directed = squared > (_NO_DIRECTION * sizes) ** 2
+        norms = np.sqrt(np.where(directed, squared, 1.0))
+        return np.where(directed[labels], np.clip(to_sum / norms[labels], -1.0, 1.0), 0.0)
     if prompt.rule == "affine":
         return np.asarray(prompt.slope * to_sum / np.bincount(labels)[labels] + prompt.intercept)
     order = np.lexsort((-np.round(to_sum, 9), labels))  # medoid: largest sum; ties, as in any pair, to the first

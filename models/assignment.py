@@ -7,6 +7,7 @@ import pyomo.environ as pyo
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
+from hisopt.equations import clustering_value
 from hisopt.models.common import ROOM, extract_labels, linear
 from hisopt.problem import Problem
 
@@ -56,6 +57,9 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         model.empty = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] <= largest * m.size[k])
     else:
         model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] ** 2 <= m.square[k])
+        # what a solver's tolerance on a square leaves to an empty cluster, and to others when `limit_worth` says so
+        model.empty = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] <= ROOM * m.size[k])
+    model.limits = pyo.ConstraintList()
     model.value = pyo.Objective(expr=sum(model.worth[k] for k in model.clusters), sense=pyo.maximize)
     return model
 
@@ -77,6 +81,27 @@ def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> No
             square, size = max(pyo.value(model.square[k]), 0.0), pyo.value(model.size[k])
             worth = square / max(size, 1) if problem.criterion == "mean" else np.sqrt(square)
             model.worth[k].set_value(worth)
+
+
+def limit_worth(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> bool:
+    """Add t_m <= |s(C)| + |N_m xor C| for every cluster C of a partition and every m; False if they were there.
+
+    For ``centroid``: a user more or less changes |s| by at most its own length, 1, so the cuts hold for all partitions;
+    they state the value of C itself without a square.
+    """
+    assert decision.clusters is not None and problem.criterion is not None
+    embeddings = problem.instance.embeddings
+    assert embeddings is not None
+    known = model.__dict__.setdefault("_limited", set())
+    members = {tuple(np.flatnonzero(decision.clusters == label).tolist()) for label in decision.clusters} - known
+    for cluster in sorted(members):
+        value = clustering_value(problem.criterion, embeddings[list(cluster)], np.zeros(len(cluster), dtype=np.int64))
+        for k in model.clusters:
+            differing = len(cluster) - sum(model.assigned[n, k] for n in cluster)
+            differing += sum(model.assigned[n, k] for n in model.users if n not in cluster)
+            model.limits.add(model.worth[k] <= value + ROOM * differing)
+    known.update(members)
+    return bool(members)
 
 
 def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:

@@ -6,13 +6,20 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import cluster_sizes
-from hisopt.solvers.hac_refined import cluster_values, swap_best
+from hisopt.solvers.hac_refined import cluster_values, gains, promising, swap_best
+from hisopt.solvers.interface import Deadline
+
+_GAIN = 1e-9  # least gain of a move within the limits
 
 
-def balance(embeddings: FloatArray, labels: IntArray, criterion: str, count: int, least: int, most: int) -> IntArray:
+def balance(
+    embeddings: FloatArray, labels: IntArray, criterion: str, count: int, least: int, most: int,
+    deadline: Deadline | None = None,
+) -> IntArray:  # fmt: skip
     """Return labels (N,) of at most ``count`` clusters of ``least`` to ``most`` users, where moves and swaps find them.
 
-    Best move first: fewer users over or under the limits, then a better criterion.
+    Best move first: fewer users over or under the limits, then a better criterion. Ends always: a move takes users over
+    or under the limits away, or the criterion gains (`hisopt.solvers.hac_refined.gains`).
     """
     users = len(labels)
     if least == 1 and most >= users:
@@ -21,7 +28,7 @@ def balance(embeddings: FloatArray, labels: IntArray, criterion: str, count: int
     labels = np.minimum(labels, count - 1)
     gram = embeddings @ embeddings.T
     own, rows = np.diag(gram), np.arange(users)
-    while True:
+    while deadline is None or not deadline.passed:
         member = (labels[:, None] == np.arange(count)).astype(np.float64)
         dots = gram @ member
         squared = np.einsum("nm,nm->m", dots, member)
@@ -36,12 +43,16 @@ def balance(embeddings: FloatArray, labels: IntArray, criterion: str, count: int
         more = np.maximum(sizes + 1 - most, 0) + np.maximum(least - sizes - 1, 0) - excess
         worse = fewer[labels][:, None] + more[None, :]
         change[rows, labels] = -np.inf
-        wanted = worse < 0 if (worse < 0).any() else (worse == 0) & (change > 1e-9)
-        if wanted.any():
-            user, target = divmod(int(np.argmax(np.where(wanted, change, -np.inf))), count)
+        if (worse < 0).any():
+            user, target = divmod(int(np.argmax(np.where(worse < 0, change, -np.inf))), count)
             labels[user] = target
-        elif not swap_best(labels, criterion, squared, sizes, dots, own, now, gram):
-            return labels
+            continue
+        allowed = np.where(worse == 0, change, -np.inf)
+        if not any(
+            gains(embeddings, labels, [n], [m], criterion, _GAIN) for n, m in promising(allowed, _GAIN)
+        ) and not swap_best(embeddings, labels, criterion, squared, sizes, dots, own, now, gram):
+            break
+    return labels
 
 
 def packed(embeddings: FloatArray, seed: int, count: int, least: int, most: int) -> IntArray:

@@ -12,25 +12,23 @@ from __future__ import annotations
 
 import heapq
 import math
-import warnings
 from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
+from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
-from hisopt.equations import clustering_value
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
-from hisopt.solvers.balance import balance, packed
-from hisopt.solvers.hac import average_linkage
-from hisopt.solvers.hac_refined import cluster_values, refine
+from hisopt.solvers.clustering_task import Incumbent, Task
+from hisopt.solvers.hac_refined import cluster_values
 from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.merged_users import Warm, Weighted
 from hisopt.solvers.partition_cuts import cliques, separate
-from hisopt.solvers.partitions import SubsetLattice, labels_of, membership
-from hisopt.solvers.size_limits import Sizes
-from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
+from hisopt.solvers.partitions import SubsetLattice, labels_of, membership, squared_sums
+from hisopt.solvers.size_limits import Sizes, impossible
+from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, State
 
 PROVEN = 1e-6
 _PRUNE = 5e-7  # relative; below what counts as proven
@@ -38,168 +36,6 @@ _STEPS = 30  # of the relaxation between two looks at its bound
 _ROUND = 2  # such looks between two rounds of cuts
 _VIOLATED = 1e-4  # least violation of a new cut, on the matrix' own entries
 _LEAF = 10  # merged users that a dynamic program over subsets finishes
-
-
-def _fold(array: FloatArray, i: int, j: int) -> FloatArray:
-    """Return an array (n,) or matrix (n, n) with entries, or rows and columns, i and j (i < j) added up in place of i."""
-    array = array.copy()
-    array[i] += array[j]
-    if array.ndim == 2:
-        array[:, i] += array[:, j]
-    return _without(array, j)
-
-
-def _without(array: FloatArray, j: int) -> FloatArray:
-    to = np.delete(np.arange(len(array)), j)
-    return array[to] if array.ndim == 1 else array[np.ix_(to, to)]
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """Users merged by must-links: their weights (n,), the sums of S between them (n, n), and which may not be together."""
-
-    groups: IntArray  # merged user of each user, shape (N,)
-    weights: FloatArray
-    products: FloatArray
-    apart: BoolArray
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    @classmethod
-    def of(cls, similarity: FloatArray) -> Weighted:
-        """Return the users, none merged."""
-        size = len(similarity)
-        return cls(np.arange(size), np.ones(size), similarity, np.zeros((size, size), dtype=bool))
-
-    def merge(self, i: int, j: int) -> Weighted:
-        """Return the users with i and j (i < j) as one."""
-        groups = np.where(self.groups == j, i, self.groups)
-        apart = _fold(self.apart.astype(np.float64), i, j) > 0
-        return Weighted(groups - (groups > j), _fold(self.weights, i, j), _fold(self.products, i, j), apart)
-
-    def separate(self, pairs: BoolArray) -> Weighted:
-        """Return the users with the marked pairs apart."""
-        return Weighted(self.groups, self.weights, self.products, self.apart | pairs | pairs.T)
-
-
-@dataclass(frozen=True)
-class Warm:
-    """What a node's relaxation found, for its children: on the entries of the partition's own matrix."""
-
-    primal: FloatArray
-    multiplier: FloatArray
-    penalty: float
-    cuts: Cuts
-    cut_multipliers: FloatArray
-    size_multipliers: FloatArray  # of the cuts that the relaxation always has: of each user's cluster, shape (k, n)
-    whole_multipliers: FloatArray  # and of all clusters together, shape (0,) or (2,)
-
-    def merge(self, i: int, j: int, weights: FloatArray) -> Warm:
-        """Return the same with users i and j (i < j) as one; ``weights`` are those before."""
-        position = np.arange(len(weights))
-        position[j] = i
-        position -= position > j
-        growth = float(np.linalg.norm(_fold(weights, i, j)) / np.linalg.norm(weights))
-        sizes = [growth * _fold(row, i, j) for row in self.size_multipliers]
-        return Warm(
-            _without(self.primal, j), _fold(self.multiplier, i, j), self.penalty,
-            self.cuts.renumbered(position), self.cut_multipliers,
-            np.array(sizes).reshape(len(sizes), len(weights) - 1), growth**2 * self.whole_multipliers,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is maximised: the criterion, at most ``clusters`` clusters, of ``least`` to ``most`` users each."""
-
-    criterion: str
-    users: int
-    clusters: int
-    least: int
-    most: int
-
-    @property
-    def longest(self) -> int:
-        """Most users that a cluster of some optimum holds."""
-        if self.criterion != "sum" and self.least == 1:  # splitting never hurts, so all clusters are used
-            return min(self.most, self.users - self.clusters + 1)
-        return self.most
-
-    def from_relaxation(self, bound: float) -> float:
-        """Return the bound on the criterion: that of the relaxation; for ``centroid``, sqrt(N mean)."""
-        return math.sqrt(self.users * max(bound, 0.0)) if self.criterion == "centroid" else bound
-
-    def relaxation(self, nodes: Weighted, sizes: Sizes) -> tuple[Relaxation, FloatArray, Cuts]:
-        """Return the relaxation, the factors by which its matrix is the pairs' own, and the cuts it always has.
-
-        Both use D^1/2 Z D^1/2 with D the weights of merged users, whose unit eigenvector or row sums come from the root
-        of the weights. ``mean``: Z the Peng-Wei matrix. ``sum``: Z the 0-1 matrix, Z - 1 1'/M psd, with cluster sizes as
-        weighted row sums, and as eigenvalues, so none exceeds the largest size; if all are equal, the row sums are known.
-        """
-        size, weights = len(nodes), nodes.weights
-        root = np.sqrt(weights)
-        scale, vector = np.outer(root, root), root / np.linalg.norm(root)
-        if self.criterion != "sum":
-            spectral = SpectralSet(vector, 1.0, self.clusters - 1.0, 1.0, orthogonal=True)
-            upper = 1 / np.maximum(weights[:, None] + weights[None, :], float(self.least))
-            np.fill_diagonal(upper, 1 / np.maximum(weights, self.least))
-            lower = np.zeros((size, size))
-            np.fill_diagonal(lower, 1 / self.longest)
-            cuts = Cuts.none()
-        elif sizes.least == sizes.most:
-            spectral = SpectralSet(vector, sizes.most, self.users - sizes.most, sizes.most, orthogonal=True)
-            upper, lower, cuts = np.ones((size, size)), np.eye(size), Cuts.none()
-        else:
-            fixed = self.users / self.clusters
-            rest = self.users - fixed  # of the trace
-            spectral = SpectralSet(vector, fixed, rest, min(rest, float(sizes.most)), orthogonal=False)
-            upper, lower, cuts = np.ones((size, size)), np.eye(size), sizes.cuts(weights).scaled(scale)
-        upper = np.where(nodes.apart, 0.0, upper * scale)
-        return Relaxation(nodes.products / scale, spectral, lower * scale, upper), scale, cuts
-
-
-@dataclass
-class Incumbent:
-    """The best partition so far."""
-
-    task: Task
-    embeddings: FloatArray
-    value: float = -math.inf
-    labels: IntArray | None = None
-
-    def offer(self, labels: IntArray, *, improve: bool = True) -> None:
-        """Take a partition, improved by relocation and swap, if it is allowed and better."""
-        task = self.task
-        if improve and task.least == 1 and task.most >= task.users:
-            labels = refine(self.embeddings, labels, task.clusters, task.criterion)
-        sizes = np.unique(labels, return_counts=True)[1]
-        if len(sizes) > task.clusters or sizes.min() < task.least or sizes.max() > task.most:
-            return
-        value = clustering_value(task.criterion, self.embeddings, labels)
-        if value > self.value:
-            self.value, self.labels = value, labels
-
-    def round(self, matrix: FloatArray, nodes: Weighted) -> None:
-        """Offer what a relaxation's matrix suggests: k-means on its leading eigenvectors."""
-        vectors = np.linalg.eigh(matrix)[1][:, -self.task.clusters :]
-        for start in range(2):
-            self.balanced(_lloyd(vectors, self.task.clusters, start)[nodes.groups])
-
-    def balanced(self, labels: IntArray) -> None:
-        """Offer a partition brought within the limits on sizes."""
-        task = self.task
-        self.offer(balance(self.embeddings, labels, task.criterion, task.clusters, task.least, task.most))
-
-
-def _lloyd(points: FloatArray, clusters: int, seed: int) -> IntArray:
-    """k-means from a seeded k-means++ start."""
-    from scipy.cluster.vq import kmeans2
-
-    rng = np.random.default_rng(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of empty clusters, which are allowed
-        return np.asarray(kmeans2(points, clusters, minit="++", rng=rng, check_finite=False)[1], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -215,16 +51,19 @@ class Search:
 
     def __init__(self, problem: Problem, deadline: Deadline) -> None:
         instance = problem.instance
-        assert instance.embeddings is not None and problem.criterion is not None
-        most = min(instance.cluster_size_max or instance.users, instance.users)
-        self.task = Task(problem.criterion, instance.users, instance.max_clusters, instance.cluster_size_min, most)
-        self.incumbent = Incumbent(self.task, instance.embeddings)
+        assert instance.embeddings is not None
+        self.task = task = Task.of(problem)
+        self.incumbent = Incumbent(task, instance.embeddings, deadline)
         self.deadline = deadline
         self.explored, self.closed = 0, -math.inf  # largest bound among what was given up as proven
         self._order = count()
         self.open: list[tuple[float, int, _Node]] = []  # a heap, the largest bound first
-        sizes = Sizes.of(self.task.users, self.task.clusters, self.task.least, most)
-        self._push(_Node(Weighted.of(instance.similarity_matrix), math.inf, sizes))
+        if task.clusters == 1:  # one partition; sqrt(N mean) is too coarse where its value is zero
+            self.incumbent.offer(np.zeros(task.users, dtype=np.int64), improve=False)
+            return
+        sizes = Sizes.of(task.users, task.clusters, task.least, task.most)
+        bound = task.plain_bound(instance.embeddings)
+        self._push(_Node(Weighted.of(instance.similarity_matrix), bound, sizes))
 
     def _push(self, node: _Node) -> None:
         heapq.heappush(self.open, (-node.bound, next(self._order), node))
@@ -241,7 +80,8 @@ class Search:
 
     def run(self) -> None:
         """Search."""
-        self._first_incumbents()
+        if self.open:
+            self.incumbent.begin()
         while self.open and not self.deadline.passed:
             node = heapq.heappop(self.open)[-1]
             if node.bound <= self._target():
@@ -254,17 +94,6 @@ class Search:
     def _target(self) -> float:
         value = self.incumbent.value
         return value + _PRUNE * abs(value) if math.isfinite(value) else -math.inf
-
-    def _first_incumbents(self) -> None:
-        task, embeddings = self.task, self.incumbent.embeddings
-        self.incumbent.balanced(average_linkage(embeddings, task.clusters))
-        for seed in range(2 if task.users > 120 else 6):
-            self.incumbent.balanced(_lloyd(embeddings, task.clusters, seed))
-        if task.criterion == "sum":  # fewer clusters than allowed are better where they hold all
-            for used in range(math.ceil(task.users / task.most), min(task.clusters, task.users // task.least) + 1):
-                for seed in range(10):
-                    labels = packed(embeddings, seed, used, task.least, task.most)
-                    self.incumbent.offer(balance(embeddings, labels, task.criterion, used, task.least, task.most))
 
     def _process(self, node: _Node) -> list[_Node]:
         """Bound a node; return its children, none if it is proven."""
@@ -281,7 +110,7 @@ class Search:
             state, cuts = _resume(node.warm, scale, always)
         history = [node.bound]
         while True:
-            relaxation.iterate(state, cuts, _STEPS)
+            relaxation.iterate(state, cuts, _STEPS, self.deadline)
             bound = min(history[-1], task.from_relaxation(relaxation.bound(state, cuts)))
             history.append(bound)
             if bound <= self._target():
@@ -347,9 +176,11 @@ class Search:
         """Solve few merged users exactly by a dynamic program over their subsets."""
         task, size = self.task, len(nodes)
         member = membership(size)
-        squared = np.einsum("sn,sn->s", member @ nodes.products, member)
+        embeddings = self.incumbent.embeddings
+        sums = np.zeros((size, embeddings.shape[1]))
+        np.add.at(sums, nodes.groups, embeddings)
         weights = member @ nodes.weights
-        value = cluster_values(task.criterion, squared, weights)
+        value = cluster_values(task.criterion, squared_sums(member, sums), weights)
         banned = np.einsum("sn,sn->s", member @ nodes.apart, member) > 0
         value[banned | (weights < task.least) | (weights > task.most)] = -np.inf
         lattice = SubsetLattice.of(size)
@@ -398,6 +229,8 @@ class BranchBound(Solver):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
+        if (answer := impossible(problem.instance)) is not None:
+            return answer
         search = Search(problem, Deadline(limits))
         search.run()
         labels, bound = search.incumbent.labels, search.bound

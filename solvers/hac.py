@@ -17,22 +17,41 @@ from hisopt.solvers.interface import Solver
 
 _MATRIX_UP_TO = 2_000  # users for whom the N x N matrix is the faster way
 _SINGLE_FROM = 8_000  # users from whom neighbours are sought in single precision
+_DECIMALS = 12  # of similarities below that; rounding in a dot product is some 1e-16
 _BLOCK = 1 << 26  # similarities in memory at a time
 
 
 def average_linkage(embeddings: FloatArray, count: int) -> IntArray:
-    """Merge clusters by the largest average similarity (27) down to ``count``; labels 0 .. count-1, shape (N,)."""
-    from scipy.cluster.hierarchy import fcluster, linkage
+    """Merge clusters by the largest average similarity (27), N - M times; labels 0 .. M-1 (``count``), shape (N,).
 
-    if len(embeddings) == 1:
-        return np.zeros(1, dtype=np.int64)
-    if len(embeddings) > _MATRIX_UP_TO:
+    Of equally near clusters the order of users decides, in the way of the algorithm used: up to 2,000 users scipy's
+    chain of nearest neighbours, which begins at the first user and takes the first of the nearest (similarities are
+    rounded to 12 decimals, so that equal prompts tie on every machine); beyond, `reciprocal_merges`.
+    """
+    from scipy.cluster.hierarchy import linkage
+
+    users = len(embeddings)
+    if count >= users:
+        return np.arange(users)
+    if users > _MATRIX_UP_TO:
         first, second, similarity = reciprocal_merges(embeddings)
         return cut(first, second, similarity, count)
     similarity = embeddings @ embeddings.T
-    upper = np.triu_indices(len(embeddings), k=1)
-    merges = linkage(np.maximum(1 - similarity[upper], 0.0), method="average")
-    return np.asarray(fcluster(merges, count, criterion="maxclust"), dtype=np.int64) - 1
+    upper = np.triu_indices(users, k=1)
+    merges = linkage(np.round(np.maximum(1 - similarity[upper], 0.0), _DECIMALS), method="average")
+    children = merges[:, :2].astype(np.int64)
+    label = np.zeros(2 * users - 1, dtype=np.int64)
+    above, done = [2 * users - 2], 0
+    while above:  # number what the last M - 1 mergers joined, from left to right as scipy's `fcluster` does: users last
+        node = above.pop()
+        if node < 2 * users - count:
+            label[node], done = done, done + 1
+        else:
+            left, right = sorted(children[node - users], key=lambda child: child < users)
+            above += [right, left]
+    for merger in range(users - count - 1, -1, -1):
+        label[children[merger]] = label[users + merger]
+    return label[:users]
 
 
 def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tuple[IntArray, IntArray, FloatArray]:
@@ -40,8 +59,9 @@ def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tupl
 
     With S_ij = <e_i, e_j> the linkage (27) is the dot product of two cluster means, so O(N d) memory suffices. Average
     linkage is reducible: clusters that are each other's nearest may be merged at once, in any order, and a merger
-    brings nobody a nearer neighbour, so that only the merged and those that lost their neighbour look again. Neighbours
-    are sought by BLAS in blocks; with ``device`` (such as 'cuda', the default where torch finds one) by torch.
+    brings nobody a nearer neighbour, so that only the merged and those that lost their neighbour look again. Of equally
+    near ones each takes the first in the order of users. Neighbours are sought by BLAS in blocks; with ``device`` (such
+    as 'cuda', the default where torch finds one) by torch.
     """
     users, _width = embeddings.shape
     seek = np.float32 if users > _SINGLE_FROM else np.float64
@@ -49,6 +69,7 @@ def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tupl
     sums, sizes = embeddings.astype(np.float64), np.ones(users)
     means: Any = embeddings.astype(seek)
     member = np.arange(users)  # a user of each cluster
+    level = np.full(users, np.inf)  # the least similarity of a cluster's mergers: its parent's is no larger
     neighbour, stale = np.zeros(users, dtype=np.int64), np.arange(users)
     firsts: list[IntArray] = []
     seconds: list[IntArray] = []
@@ -63,7 +84,9 @@ def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tupl
         a, b = pairs, neighbour[pairs]
         firsts.append(member[a])
         seconds.append(member[b])
-        similarities.append(np.einsum("nd,nd->n", sums[a], sums[b]) / (sizes[a] * sizes[b]))
+        average = np.einsum("nd,nd->n", sums[a], sums[b]) / (sizes[a] * sizes[b])
+        level[a] = np.minimum(average, np.minimum(level[a], level[b]))
+        similarities.append(level[a])
         sums[a] += sums[b]
         sizes[a] += sizes[b]
         means[a] = (sums[a] / sizes[a][:, None]).astype(seek)
@@ -73,7 +96,7 @@ def reciprocal_merges(embeddings: FloatArray, device: str | None = None) -> tupl
         left = np.ones(len(means), dtype=bool)
         left[b] = False
         renumber = np.cumsum(left) - 1
-        sums, sizes, means, member = sums[left], sizes[left], means[left], member[left]
+        sums, sizes, means, member, level = sums[left], sizes[left], means[left], member[left], level[left]
         neighbour, stale = renumber[neighbour[left]], np.flatnonzero(stale_mask[left])
     return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(similarities)
 

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.interface import Solver
+
+
+def lloyd(points: FloatArray, clusters: int, seed: int) -> IntArray:
+    """k-means (scipy's) of points (N, d) from one seeded k-means++ start; labels (N,), some perhaps unused."""
+    from scipy.cluster.vq import kmeans2
+
+    rng = np.random.default_rng(seed)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # fewer distinct points than clusters
+        warnings.simplefilter("ignore", UserWarning)  # of empty clusters, which are allowed
+        return np.asarray(kmeans2(points, clusters, minit="++", rng=rng, check_finite=False)[1], dtype=np.int64)
 
 
 @dataclass(frozen=True)

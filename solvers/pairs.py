@@ -8,6 +8,7 @@ from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult
 from hisopt.solvers.external import solve_model
 from hisopt.solvers.interface import Solver
+from hisopt.solvers.size_limits import impossible
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,6 @@ class PairsHighs(Solver):
         """See the class."""
         from hisopt.models import pairs
 
+        if (answer := impossible(problem.instance)) is not None:
+            return answer
         return solve_model("highs", pairs, problem, limits)

@@ -13,6 +13,7 @@ from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac_refined import cluster_values
 from hisopt.solvers.interface import Solver
+from hisopt.solvers.size_limits import impossible
 
 MAX_USERS = 15
 
@@ -71,6 +72,15 @@ def membership(users: int) -> FloatArray:
     return ((np.arange(1 << users)[:, None] >> np.arange(users)) & 1).astype(np.float64)
 
 
+def squared_sums(member: FloatArray, vectors: FloatArray) -> FloatArray:
+    """|sum of the vectors (N, d) of each set|^2, shape (sets,), exact to rounding where the sum vanishes.
+
+    Sums are formed in N coordinates in place of d: the vectors' own span, by a QR decomposition.
+    """
+    coordinates = np.linalg.qr(vectors.T, mode="r").T
+    return np.asarray(np.square(member @ coordinates).sum(axis=1))
+
+
 def labels_of(subsets: list[int], users: int) -> IntArray:
     """Turn disjoint bit masks into labels of shape (N,)."""
     labels = np.zeros(users, dtype=np.int64)
@@ -101,15 +111,14 @@ class Partitions(Solver):
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
         instance = problem.instance
-        assert problem.criterion is not None
+        assert problem.criterion is not None and instance.embeddings is not None
+        if (answer := impossible(instance)) is not None:
+            return answer
         member = membership(instance.users)
-        squared = np.einsum("sn,sn->s", member @ instance.similarity_matrix, member)
         sizes = member.sum(axis=1)
-        value = cluster_values(problem.criterion, squared, sizes)
+        value = cluster_values(problem.criterion, squared_sums(member, instance.embeddings), sizes)
         value[~allowed_sizes(instance, sizes)] = -np.inf
         lattice = SubsetLattice.of(instance.users)
         best = lattice.best_partitions(value, instance.max_clusters)
-        if not np.isfinite(best[-1, -1]):
-            return SolverResult(Termination.INFEASIBLE, message="no partition meets the limits on cluster sizes")
         labels = labels_of(lattice.partition(value, best), instance.users)
         return SolverResult(Termination.OPTIMAL, Decision(clusters=labels), float(best[-1, -1]))

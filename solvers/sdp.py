@@ -10,7 +10,8 @@ from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.hac_refined import refine
-from hisopt.solvers.interface import Solver
+from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.size_limits import impossible
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class PengWeiSdp(Solver):
 
         from hisopt.models import peng_wei
 
-        instance = problem.instance
+        instance, deadline = problem.instance, Deadline(limits)
+        if (answer := impossible(instance)) is not None:
+            return answer
         assert instance.embeddings is not None and problem.criterion is not None
         model = peng_wei.build(problem)
         try:
@@ -54,7 +57,7 @@ class PengWeiSdp(Solver):
         )
         decision = peng_wei.extract(model, problem)
         assert decision.clusters is not None
-        labels = refine(instance.embeddings, decision.clusters, instance.max_clusters, problem.criterion)
+        labels = refine(instance.embeddings, decision.clusters, instance.max_clusters, problem.criterion, deadline)
         if problem.criterion == "centroid":
             bound = math.sqrt(instance.users * max(bound, 0.0))
         decision = Decision(clusters=labels)

@@ -1,4 +1,4 @@
-"""Limits on the sizes of clusters: which partitions of the users into sizes they allow, and cuts that say so."""
+"""Limits on the sizes of clusters: what they leave possible, which partitions into sizes they allow, and cuts that say so."""
 
 from __future__ import annotations
 
@@ -9,10 +9,57 @@ from itertools import islice
 import numpy as np
 
 from hisopt.arrays import FloatArray
+from hisopt.instance import IccInstance, Instance
+from hisopt.result import SolverResult, Termination
 from hisopt.solvers.spectral_relaxation import Cuts
 
 _MOST_PARTITIONS = 2000  # of users into sizes, that are listed
 _MOST_CLUSTERS = 100  # with which they are
+
+
+@dataclass(frozen=True)
+class SizeLimits:
+    """What the limits leave possible: ``fewest`` to ``clusters`` clusters of ``least`` to ``most`` users each."""
+
+    users: int
+    fewest: int
+    clusters: int
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, instance: Instance | IccInstance) -> SizeLimits:
+        """Tighten an instance's limits: k clusters hold k * least to k * most users, and the other k - 1 some of them."""
+        users, least = instance.users, instance.cluster_size_min
+        most = min(instance.cluster_size_max or users, users)
+        fewest, clusters = -(-users // most), min(instance.max_clusters, users // least)
+        if fewest > clusters:
+            return cls(users, fewest, clusters, least, most)
+        return cls(
+            users, fewest, clusters, max(least, users - (clusters - 1) * most), min(most, users - (fewest - 1) * least)
+        )
+
+    @property
+    def possible(self) -> bool:
+        """Whether any partition meets the limits: some number of clusters can hold all users."""
+        return self.fewest <= self.clusters
+
+    @property
+    def bind(self) -> bool:
+        """Whether the limits exclude any cluster."""
+        return self.least > 1 or self.most < self.users
+
+
+def impossible(instance: Instance | IccInstance) -> SolverResult | None:
+    """Return the answer INFEASIBLE, with the reason, where no partition meets the limits on sizes; None elsewhere."""
+    limits = SizeLimits.of(instance)
+    if limits.possible:
+        return None
+    return SolverResult(
+        Termination.INFEASIBLE,
+        message=f"no partition meets the limits on cluster sizes: {limits.users} users fill {limits.fewest} clusters "
+        f"or more of at most {limits.most}, and {limits.clusters} or fewer of at least {limits.least}",
+    )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from hisopt.arrays import FloatArray, IntArray
+from hisopt.solvers.interface import Deadline
 
 _PROXIMAL = 0.3
 
@@ -37,13 +38,17 @@ def project_capped_simplex(values: FloatArray, total: float, cap: float) -> Floa
 
 @dataclass(frozen=True)
 class SpectralSet:
-    """Matrices ``fixed u u' + V`` with u a unit vector, V psd, V u = 0 if ``orthogonal``, eigenvalues <= cap, trace V = total."""
+    """Matrices ``fixed u u' + V`` with u a unit vector, V psd, V u = 0 if ``orthogonal``, eigenvalues <= cap, trace V = total.
+
+    With ``at_most`` the trace may be less, too; `support` bounds both.
+    """
 
     vector: FloatArray
     fixed: float
     total: float
     cap: float
     orthogonal: bool
+    at_most: bool = False
 
     def _inner(self, matrix: FloatArray) -> FloatArray:
         if not self.orthogonal:
@@ -61,7 +66,9 @@ class SpectralSet:
             own = int(np.argmax(np.abs(self.vector @ vectors)))
             kept = np.delete(np.arange(len(values)), own)
             values, vectors = values[kept], vectors[:, kept]
-        new = project_capped_simplex(values, min(self.total, self.cap * len(values)), self.cap)
+        new = np.clip(values, 0.0, self.cap)
+        if not self.at_most or new.sum() > self.total:
+            new = project_capped_simplex(values, min(self.total, self.cap * len(values)), self.cap)
         keep = new > 0
         part = vectors[:, keep] * new[keep]
         return np.asarray(base + part @ vectors[:, keep].T)
@@ -175,14 +182,16 @@ class Relaxation:
         side = float(state.cut_multipliers @ cuts.side)
         return self.spectral.support(self.objective + state.multiplier) + float(box.sum()) - side + rounding
 
-    def iterate(self, state: State, cuts: Cuts, rounds: int) -> None:
-        """Improve the multipliers by ``rounds`` steps."""
+    def iterate(self, state: State, cuts: Cuts, rounds: int, deadline: Deadline | None = None) -> None:
+        """Improve the multipliers by ``rounds`` steps, fewer if the deadline passes."""
         size = len(self.objective)
         t, penalty, usual = state.cut_multipliers, state.penalty, self._usual_penalty()
         primal, multiplier = state.primal, state.multiplier
         weight, rate = _curvature(cuts, size)
         relaxation = 1.0 if len(cuts) else 1.6
         for step in range(rounds):
+            if deadline is not None and deadline.passed:
+                break
             spectral = self.spectral.project(primal + (self.objective + multiplier) / penalty)
             mixed = relaxation * spectral + (1 - relaxation) * primal
             before = primal

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
 from hisopt.corpus import shipped
 from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.solvers.branch_bound import BranchBound, Task, Weighted
+from hisopt.solvers.branch_bound import BranchBound
+from hisopt.solvers.clustering_task import Task
+from hisopt.solvers.merged_users import Weighted
 from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import Partitions
 from hisopt.solvers.size_limits import Sizes

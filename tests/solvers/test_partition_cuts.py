@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hisopt.arrays import FloatArray
-from hisopt.solvers.branch_bound import Warm, Weighted
+from hisopt.solvers.merged_users import Warm, Weighted
 from hisopt.solvers.partition_cuts import cliques, cuts_of, separate
 from hisopt.solvers.size_limits import Sizes
 from hisopt.solvers.spectral_relaxation import Cuts
