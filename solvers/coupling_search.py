@@ -228,7 +228,10 @@ class Search:
         room = loss - _distance(multiplier, cell.low, cell.high) ** 2 / self.budget
         price, slack = 2 * multiplier / self.budget, _SLACK * (multiplier + abs(cell.low) + abs(cell.high))
         active = list(boxes)
-        costs = [np.maximum(top - self.gain[o] + price * self.load[o], 0.0) for top, (o, _, _) in zip(tops, boxes, strict=True)]
+        costs = [
+            np.maximum(top - self.gain[o] + price * self.load[o], 0.0)
+            for top, (o, _, _) in zip(tops, boxes, strict=True)
+        ]
         while True:
             if any(len(box[0]) == 0 for box in active):
                 return None
