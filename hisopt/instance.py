@@ -29,6 +29,7 @@ from hisopt.arrays import (
 from hisopt.errors import InputError
 
 SCHEMA_VERSION = 1
+_LARGEST = 1e200  # part of the utility; squares and sums of smaller ones stay finite where they are needed
 _UNIT_NORM_TOLERANCE = 1e-6
 
 
@@ -342,7 +343,30 @@ class Instance(_System):
             raise ValueError("given_common and given_edge: give both or none")
         if self.given_common is not None and self.given_edge is not None:
             self._check_given(self.given_common, self.given_edge)
+        self._check_scales()
         return self
+
+    def _check_scales(self) -> None:
+        """Refuse costs whose sums or squares would leave the floating-point range."""
+        from hisopt import equations  # it needs this module
+
+        work = self.steps.common_max + self.steps.edge_max * self.users
+        with np.errstate(all="ignore"):
+            load = self.max_clusters * np.sqrt(equations.edge_work_cost(self, np.asarray(self.users)) * work)
+            coupling = max(load, 1.0) * max(load / self.edge.sms, 1.0)
+            step = float(np.max(equations.device_step_cost(self)))
+            sizes = {
+                "edge": max(equations.edge_step_energy_cost(self) * work, coupling),
+                "devices": step * self.steps.total * self.users,
+                "radio, latent": -equations.transmission_cost(self),
+            }
+            bins = equations.quality_at_bins(self.quality, np.arange(self.steps.common_max + 1))
+            sizes["quality"] = self.weights.quality * float(np.max(np.abs(bins))) * self.users
+        for place, size in sizes.items():
+            if not abs(size) < _LARGEST:
+                raise ValueError(
+                    f"{place}: their part of the utility can reach {float(size):.3g}, must stay below 1e200"
+                )
 
     def _check_given(self, common: IntArray, edge: IntArray) -> None:
         limits = self.steps

@@ -56,6 +56,10 @@ def sized(problem: Problem) -> bool:
     )
 
 
+class OutOfTime(Exception):
+    """The time limit passed before a solver had anything to choose from."""
+
+
 class Deadline:
     """Seconds left of a time limit, counted from construction."""
 
@@ -71,3 +75,8 @@ class Deadline:
     def passed(self) -> bool:
         """Whether no time is left."""
         return self.left == 0.0
+
+    def check(self) -> None:
+        """Raise `OutOfTime` if no time is left."""
+        if self.passed:
+            raise OutOfTime

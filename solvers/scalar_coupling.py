@@ -10,26 +10,22 @@ matter, and the total load must come close to lambda: with u = lambda - S, |u| <
 
 An option k of an optimal choice also cannot be improved by exchanging it alone for k' of its group. With
 delta = load_k' - load_k that says 2 u delta <= V (r_k' - r_k) + delta^2, an interval of u in which k can be optimal.
-The search keeps in a cell of u (the whole range at first) the options whose interval meets it, and merges the groups
-over the Pareto frontier of (sum load, sum gain), pruned by loss and by the cell; a cell is split only where its frontier
-grows too large.
+`hisopt.solvers.coupling_search` merges the options that are left.
+
+Complexity. Choosing the options holds subset sum, so an exact optimum is NP-hard with adversarial loads; within a
+tolerance the search's rounded merge is polynomial in the number of options and in 1 / tolerance. With the papers'
+parameters few options are left, and the merge is exact within milliseconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
+from hisopt.solvers.coupling_search import Search, choice_value
 from hisopt.solvers.interface import Deadline
-
-_AT_ONCE = 64  # options whose pairs are compared in one array
-_PAIRWISE = 3000  # options a group up to which all pairs are compared
-_NEIGHBOURS = 48  # beyond, each option is compared with so many on either side
-_FRONTIER = 200_000  # states of a merge beyond which its cell is split
-_MAX_SPLITS = 60
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,13 @@ def maximise(
     *,
     constant: float = 0.0,
     tolerance: float = 0.0,
+    enough: float = 0.0,
 ) -> Choice:
     """Return the best choice; ``bound`` equals ``value`` unless the deadline passed or the frontier grew too large.
 
     Parameters are flat arrays of shape (K,), non-empty groups given by ``offsets``, shape (M + 1,), and V > 0. Where the
-    dual bound is already within ``tolerance`` relative to value + ``constant``, nothing is searched.
+    dual bound is already within ``tolerance`` relative to value + ``constant``, nothing is searched; where rounded merges
+    were needed, the search ends within ``tolerance``, or soon after it is within ``enough``.
     """
     groups = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     multiplier, dual, low, high = _minimise_dual(gain, load, offsets, groups, budget)
@@ -82,10 +80,11 @@ def maximise(
         alive = alive[reduced[alive] <= loss]
     if dual - value <= tolerance * abs(value + constant):
         return Choice(best, value, max(dual, value), multiplier, dual, 0)
-    search = _Search(gain, load, groups, reduced, budget, multiplier, dual, best, value, rounding, deadline)
+    scale = abs(value + constant)
+    within = (tolerance * scale, enough * scale)
+    search = Search(gain, load, groups, reduced, budget, multiplier, dual, best, value, rounding, deadline, within)
     search.run(alive)
-    bound = search.value if search.complete else max(search.open_bound, search.value)
-    return Choice(search.best, search.value, min(bound, dual), multiplier, dual, search.cells)
+    return Choice(search.best, search.value, min(search.bound, max(dual, search.value)), multiplier, dual, search.cells)
 
 
 def dual_scale(dual: float, value: float) -> float:
@@ -143,11 +142,7 @@ def _best_on_path(
     where = int(np.argmax(gains - loads**2 / budget))
     best = high.copy()
     best[differ[:where]] = low[differ[:where]]
-    return best, _value(gain, load, budget, best)
-
-
-def _value(gain: FloatArray, load: FloatArray, budget: float, choice: IntArray) -> float:
-    return float(gain[choice].sum() - load[choice].sum() ** 2 / budget)
+    return best, choice_value(gain, load, budget, best)
 
 
 def _exchange(
@@ -164,180 +159,4 @@ def _exchange(
         return best, value
     improved = best.copy()
     improved[groups[alive[where]]] = alive[where]
-    return improved, _value(gain, load, budget, improved)
-
-
-class _Search:
-    """Branch over cells of u = lambda - S; keeps the incumbent."""
-
-    def __init__(
-        self, gain: FloatArray, load: FloatArray, groups: IntArray, reduced: FloatArray, budget: float,
-        multiplier: float, dual: float, best: IntArray, value: float, rounding: float, deadline: Deadline | None,
-    ) -> None:  # fmt: skip
-        self.gain, self.load, self.groups, self.reduced, self.budget = gain, load, groups, reduced, budget
-        self.multiplier, self.dual, self.rounding, self.deadline = multiplier, dual, rounding, deadline
-        self.best, self.value = best, value
-        self.complete, self.open_bound, self.cells = True, -np.inf, 0
-
-    @property
-    def loss(self) -> float:
-        return max(self.dual - self.value, 0.0) + self.rounding
-
-    def run(self, alive: IntArray) -> None:
-        owner = self.groups[alive]
-        counts = np.bincount(owner, minlength=len(self.best))
-        single = counts[owner] == 1
-        self._fixed_load = float(self.load[alive[single]].sum())
-        self._fixed_reduced = float(self.reduced[alive[single]].sum())
-        fixed = self.best.copy()
-        fixed[owner[single]] = alive[single]
-        self._base = fixed
-        alive = alive[~single]
-        if not len(alive):
-            self._offer(fixed)
-            return
-        boxes = [self._intervals(alive[self.groups[alive] == g]) for g in np.unique(self.groups[alive])]
-        boxes.sort(key=lambda box: len(box[0]))
-        radius = float(np.sqrt(self.budget * self.loss))
-        stack = [(-radius, radius, 0)]
-        while stack:
-            low, high, depth = stack.pop()
-            nearest = max(low, -high, 0.0)
-            if nearest**2 / self.budget > self.loss:
-                continue
-            if self.deadline is not None and self.deadline.passed:
-                self._leave_open(nearest)
-                continue
-            self.cells += 1
-            active = self._active(boxes, low, high)
-            if active is None:
-                continue
-            if self._merge(active, low, high, final=depth >= _MAX_SPLITS):
-                continue
-            if depth >= _MAX_SPLITS:
-                self._leave_open(nearest)
-                continue
-            middle = (low + high) / 2
-            halves = [(low, middle, depth + 1), (middle, high, depth + 1)]
-            halves.sort(key=lambda cell: -abs(cell[0] + cell[1]))  # the one nearer to u = 0 first
-            stack.extend(halves)
-
-    def _leave_open(self, nearest: float) -> None:
-        self.complete = False
-        self.open_bound = max(self.open_bound, self.dual - nearest**2 / self.budget)
-
-    def _offer(self, choice: IntArray) -> None:
-        value = _value(self.gain, self.load, self.budget, choice)
-        if value > self.value:
-            self.best, self.value = choice, value
-
-    def _intervals(self, options: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Return a group's undominated options by load, each with the interval of u in which it can be optimal."""
-        order = options[np.lexsort((-self.gain[options], self.load[options]))]
-        top = np.maximum.accumulate(self.gain[order])
-        order = order[np.append(True, self.gain[order][1:] > top[:-1])]
-        load, reduced = self.load[order], self.reduced[order]
-        radius = np.sqrt(self.budget * np.maximum(self.loss - reduced, 0.0))
-        low, high = -radius, radius
-
-        def limits(small: Any, large: Any) -> tuple[FloatArray, FloatArray]:
-            """Return where the option with the smaller load stops, and the one with the larger begins, to be possible."""
-            delta = load[large] - load[small]
-            slope = self.budget * (reduced[large] - reduced[small]) / delta
-            above, below = (slope + delta) / 2, (slope - delta) / 2
-            return above + 1e-9 * (np.abs(above) + radius[0]), below - 1e-9 * (np.abs(below) + radius[0])
-
-        size = len(order)
-        if size <= _AT_ONCE:
-            small, large = np.triu_indices(size, 1)
-            above, below = limits(small, large)
-            np.minimum.at(high, small, above)
-            np.maximum.at(low, large, below)
-        else:
-            for shift in range(1, size if size <= _PAIRWISE else _NEIGHBOURS):
-                above, below = limits(slice(None, -shift), slice(shift, None))
-                np.minimum(high[:-shift], above, out=high[:-shift])
-                np.maximum(low[shift:], below, out=low[shift:])
-        keep = low <= high
-        return order[keep], low[keep], high[keep]
-
-    def _active(
-        self, boxes: list[tuple[IntArray, FloatArray, FloatArray]], low: float, high: float
-    ) -> list[tuple[IntArray, FloatArray, FloatArray]] | None:
-        """Restrict the groups to a cell, until nothing more goes; None where no choice is left."""
-        nearest = max(low, -high, 0.0)
-        room = self.loss - nearest**2 / self.budget - self._fixed_reduced
-        active = []
-        for options, start, end in boxes:
-            keep = (start <= high) & (end >= low) & (self.reduced[options] <= self.loss)
-            active.append((options[keep], start[keep], end[keep]))
-        while True:
-            if any(len(box[0]) == 0 for box in active):
-                return None
-            least = np.array([self.reduced[box[0]].min() for box in active])
-            smallest = np.array([self.load[box[0][0]] for box in active])
-            largest = np.array([self.load[box[0][-1]] for box in active])
-            if least.sum() > room:
-                return None
-            changed = False
-            others_smallest = self._fixed_load + smallest.sum() - smallest
-            others_largest = self._fixed_load + largest.sum() - largest
-            room_of = room - least.sum() + least
-            for i, (options, start, end) in enumerate(active):
-                load = self.load[options]
-                slack = 1e-9 * (self.multiplier + abs(high) + abs(low))
-                keep = (
-                    (self.reduced[options] <= room_of[i])
-                    & (self.multiplier - load - others_largest[i] <= high + slack)
-                    & (self.multiplier - load - others_smallest[i] >= low - slack)
-                )
-                if not keep.all():
-                    changed = True
-                    active[i] = (options[keep], start[keep], end[keep])
-            if not changed:
-                return active
-
-    def _merge(
-        self, active: list[tuple[IntArray, FloatArray, FloatArray]], low: float, high: float, *, final: bool
-    ) -> bool:
-        """Merge the groups of a cell; False where the frontier grew too large."""
-        slack = 1e-9 * (self.multiplier + abs(high) + abs(low))
-        loads = np.array([self._fixed_load])
-        reduced = np.array([self._fixed_reduced])
-        starts, ends = np.array([low]), np.array([high])
-        smallest = np.array([self.load[box[0][0]] for box in active])
-        largest = np.array([self.load[box[0][-1]] for box in active])
-        least = np.array([self.reduced[box[0]].min() for box in active])
-        history: list[tuple[IntArray, IntArray]] = []
-        for i, (options, option_start, option_end) in enumerate(active):
-            if len(loads) * len(options) > 40 * _FRONTIER:
-                return False
-            to_small, to_large = smallest[i + 1 :].sum(), largest[i + 1 :].sum()
-            new_reduced = reduced[:, None] + self.reduced[options][None, :]
-            new_loads = loads[:, None] + self.load[options][None, :]
-            new_starts = np.maximum(starts[:, None], option_start[None, :])
-            new_ends = np.minimum(ends[:, None], option_end[None, :])
-            u_low = np.maximum(self.multiplier - new_loads - to_large - slack, new_starts)
-            u_high = np.minimum(self.multiplier - new_loads - to_small + slack, new_ends)
-            nearest = np.maximum(np.maximum(u_low, -u_high), 0.0)
-            keep = (u_low <= u_high) & (new_reduced + least[i + 1 :].sum() + nearest**2 / self.budget <= self.loss)
-            parent, option = np.nonzero(keep)
-            loads, reduced = new_loads[keep], new_reduced[keep]
-            starts, ends = new_starts[keep], new_ends[keep]
-            if not len(loads):
-                return True
-            gain = 2 * self.multiplier * loads / self.budget - reduced
-            order = np.lexsort((-gain, loads))
-            top = np.maximum.accumulate(gain[order])
-            order = order[np.append(True, gain[order][1:] > top[:-1])]
-            loads, reduced, starts, ends = loads[order], reduced[order], starts[order], ends[order]
-            history.append((parent[order], options[option[order]]))
-            if len(loads) > _FRONTIER:
-                return False
-        last = int(np.argmin(reduced + (self.multiplier - loads) ** 2 / self.budget))
-        choice = self._base.copy()
-        for parents, picks in reversed(history):
-            choice[self.groups[picks[last]]] = picks[last]
-            last = int(parents[last])
-        self._offer(choice)
-        return True
+    return improved, choice_value(gain, load, budget, improved)

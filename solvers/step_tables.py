@@ -4,11 +4,15 @@ With SMs at their optimum, P_II is ``const + max sum_m G_m(W_m) - (sum_m sqrt(c_
 personalised steps the coupling term is convex in W_m with everything else fixed (minus the square root of W), and
 G_m is linear while steps go to users with the same device cost d_n. A function convex on an interval has its maximum at
 an end, so some optimum fills users up to y_max one group of equal d_n after the other: (x_max + 1)(groups + 1)
-candidates a cluster instead of one for each W. Where bounds on z bind, x and y no longer separate and every W is kept.
+candidates a cluster instead of one for each W. Where bounds on z bind, x and y no longer separate: see `bound_steps`.
+
+Every user is measured against his fewest device steps, whose cost goes into the constant: a device that is useless (d_n
+of any size) then leaves small numbers, and their digits, to the others.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,16 +20,17 @@ import numpy as np
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import (
     cluster_sizes,
-    device_only_utility,
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
     public_similarity,
     quality_at_bins,
     similarity_bins,
+    transmission_cost,
 )
 from hisopt.instance import Instance, StepLimits
 from hisopt.solvers import bound_steps
+from hisopt.solvers.interface import Deadline
 
 _CHUNK = 1 << 15  # users whose quality tables are in memory at a time
 
@@ -91,8 +96,26 @@ class Members:
         """The bounds on steps."""
         return self.instance.steps
 
+    def of(self, users: IntArray) -> Members:
+        """Some of the users, in the same clusters."""
+        return Members(self.instance, self.labels[users], self.count, self.similarity[users], self.saved[users])
+
     def common_value(self, part: slice) -> FloatArray:
-        """w1 Q_n(x) + d_n x of a slice of the users, shape (users, x_max + 1)."""
+        """w1 Q_n(x) - d_n (x_max - x) of a slice of the users, shape (users, x_max + 1)."""
+        value = self.quality_value(part)
+        value += self.saved[part][:, None] * (np.arange(value.shape[1]) - self.limits.common_max)
+        return value
+
+    def served_value(self, edge: IntArray, common: int) -> FloatArray:
+        """w1 Q_n(x) - d_n (s - x - y_n) for x = 0 .. X with s the most steps served, -inf where y_n or z forbids it."""
+        served = np.arange(common + 1) + edge[:, None]
+        value = self.quality_value(slice(None))[:, : common + 1]
+        value = value + self.saved[:, None] * (served - self.limits.served_max)
+        value[(served < self.limits.served_min) | (served > self.limits.served_max)] = -np.inf
+        return np.asarray(value)
+
+    def quality_value(self, part: slice) -> FloatArray:
+        """w1 Q_n(x) of a slice of the users, shape (users, x_max + 1)."""
         steps = np.arange(self.limits.common_max + 1)
         at_bins = self.instance.weights.quality * quality_at_bins(self.instance.quality, steps)
         below, weight = similarity_bins(self.instance.quality, self.similarity[part])
@@ -100,37 +123,41 @@ class Members:
         value = np.take(rise, below, axis=0)
         value *= weight[:, None]
         value += np.take(at_bins, below, axis=0)
-        value += self.saved[part][:, None] * steps
         return np.asarray(value)
 
 
-def for_instance(instance: Instance, *, common_phase: bool = True, whole: bool = False) -> StepTables:
-    """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all; ``whole`` as in `build`."""
+def for_instance(
+    instance: Instance, *, common_phase: bool = True, whole: bool = False, deadline: Deadline | None = None
+) -> StepTables:
+    """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all; the rest as in `build`."""
     if not common_phase:
         instance = instance.replace(steps=instance.steps.replace(common_max=0), given_common=None, given_edge=None)
     assert instance.clusters is not None
     similarity = public_similarity(instance, instance.clusters)
     members = Members(instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance))
-    return build(members, whole=whole)
+    return build(members, whole=whole, deadline=deadline)
 
 
-def build(members: Members, *, whole: bool = False) -> StepTables:
+def build(members: Members, *, whole: bool = False, deadline: Deadline | None = None) -> StepTables:
     """Build the candidates of every cluster.
 
     With ``whole`` they serve whole SMs, too: at fixed v_m the cost c_m W / v_m is linear in W, so filling groups of
     equal d_n holds as before, but a common step may cost c_m / v_m, more than real SMs would let it, and no X goes
-    because a larger one gains more.
+    because a larger one gains more. Raises `hisopt.solvers.interface.OutOfTime` past the deadline.
     """
     instance, count = members.instance, members.count
     sizes = cluster_sizes(members.labels, count)
     work_cost = edge_work_cost(instance, sizes)
     step_cost = edge_step_energy_cost(instance)
-    constant = device_only_utility(instance)
+    limits = members.limits
+    constant = -transmission_cost(instance)
+    if limits.total > limits.served_max:
+        constant -= (limits.total - limits.served_max) * float(device_step_cost(instance).sum())
     if members.limits.device_binds:
-        cluster, work, gain, common = bound_steps.candidates(members)
+        cluster, work, gain, common = bound_steps.candidates(members, deadline)
         filled = work
     else:
-        cluster, work, gain, common, filled = _candidates(members, sizes, work_cost, step_cost, whole)
+        cluster, work, gain, common, filled = _candidates(members, sizes, work_cost, step_cost, whole, deadline)
     gain = gain - step_cost * work
     load = np.sqrt(work_cost[cluster] * work)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=count))])
@@ -138,15 +165,22 @@ def build(members: Members, *, whole: bool = False) -> StepTables:
 
 
 def _candidates(
-    members: Members, sizes: IntArray, work_cost: FloatArray, step_cost: float, whole: bool
+    members: Members,
+    sizes: IntArray,
+    work_cost: FloatArray,
+    step_cost: float,
+    whole: bool,
+    deadline: Deadline | None,
 ) -> tuple[IntArray, IntArray, FloatArray, IntArray, IntArray]:
     limits, count = members.limits, members.count
     order = np.lexsort((-members.saved, members.labels))
     labels, saved = members.labels[order], members.saved[order]
-    best_common = _sum_prefix_maxima(members, order, labels)
+    best_common = _sum_prefix_maxima(members, order, labels, deadline)
     span = limits.edge_max - limits.edge_min
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    running = np.concatenate([[0.0], np.cumsum(saved)])
+    rest = np.zeros(len(saved) + 1)  # d_n summed from a user to his cluster's last, who has the smallest
+    for first, end in itertools.pairwise(starts):
+        np.cumsum(saved[first:end][::-1], out=rest[first:end][::-1])
     ends = np.flatnonzero(np.append((labels[1:] != labels[:-1]) | (saved[1:] != saved[:-1]), True))
     if span == 0:
         ends = ends[:0]
@@ -156,8 +190,8 @@ def _candidates(
     vertex_cluster, vertex_filled = vertex_cluster[by_cluster], vertex_filled[by_cluster]
     first = starts[vertex_cluster]
     vertex_work = limits.edge_min * sizes[vertex_cluster] + span * vertex_filled
-    vertex_gain = span * (running[first + vertex_filled] - running[first])
-    vertex_gain += limits.edge_min * (running[starts[1:]] - running[starts[:-1]])[vertex_cluster]
+    full = vertex_filled == sizes[vertex_cluster]
+    vertex_gain = np.where(full, 0.0, -span * rest[np.where(full, 0, first + vertex_filled)])
 
     keep = _useful_common(best_common, sizes, work_cost, step_cost, members, whole)
     kept = keep.sum(axis=1)
@@ -172,11 +206,13 @@ def _candidates(
     return cluster, vertex_work[vertex] + common, gain, common, vertex_filled[vertex]
 
 
-def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray) -> FloatArray:
-    """P_m(X) = sum over the cluster of max_{x <= X} (w1 Q_n(x) + d_n x), shape (M, x_max + 1)."""
+def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray, deadline: Deadline | None) -> FloatArray:
+    """P_m(X) = sum over the cluster of max_{x <= X} (w1 Q_n(x) - d_n (x_max - x)), shape (M, x_max + 1)."""
     total = np.zeros((members.count, members.limits.common_max + 1))
     sorted_members = Members(members.instance, labels, members.count, members.similarity[order], members.saved[order])
     for start in range(0, len(order), _CHUNK):
+        if deadline is not None:
+            deadline.check()
         part = slice(start, start + _CHUNK)
         value = sorted_members.common_value(part)
         np.maximum.accumulate(value, axis=1, out=value)
