@@ -53,6 +53,11 @@ def optimise(name: str, model: Any, limits: Limits, deadline: Deadline) -> Answe
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
     else:
         options["random_seed"] = limits.seed
+        solver.set_instance(model)  # seconds for a large model, which HiGHS' own clock would leave out
+        for update in solver.config.auto_updates:
+            solver.config.auto_updates[update] = False
+        if deadline.passed:
+            return Answer(Termination.TIME_LIMIT, None, False, f"{name}: the time passed while the model was stated")
     try:
         results = solver.solve(
             model,
