@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hisopt import PRESETS
@@ -257,3 +258,12 @@ def test_bad_input(arguments: list[str], message: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_embeddings_of_another_width_are_told_in_one_line(tmp_path: Path) -> None:
+    instance = PRESETS["small"].sample(0)
+    instance.replace(embeddings=np.eye(10, 16)).save(tmp_path / "narrow.json")
+    done = program("narrow.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hisopt.prompts: narrow.json: embeddings: have 16 numbers each, those of ")
+    assert done.stderr.count("\n") == 1
