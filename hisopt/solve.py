@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hisopt.command_line import run_command
+from hisopt.command_line import finishing, run_command
 
 if TYPE_CHECKING:
     from hisopt.instance import IccInstance, Instance
@@ -286,24 +286,24 @@ def _run(tasks: list[tuple[Problem, type[Solver]]], options: dict[str, Any]) -> 
     limits = Limits(options["time_limit"], options["memory_limit"], options["threads"], options["seed"])
     runs: list[Run] = []
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with (
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        Runner(limits, options["jobs"]) as runner,
-    ):
-        bar = progress.add_task("", total=len(tasks))
+    runner = Runner(limits, options["jobs"])
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress, runner:
+            bar = progress.add_task("", total=len(tasks))
 
-        def show() -> None:
-            if len(runs) < len(tasks):
-                problem, solver = tasks[len(runs)]
-                progress.update(bar, completed=len(runs), description=f"{problem.label}: {solver.name}")
+            def show() -> None:
+                if len(runs) < len(tasks):
+                    problem, solver = tasks[len(runs)]
+                    progress.update(bar, completed=len(runs), description=f"{problem.label}: {solver.name}")
 
-        show()
-        try:
+            show()
             for run in runner.run_all(tasks):
                 runs.append(run)
                 show()
-        except KeyboardInterrupt:
-            return runs, True
+        finishing()
+    except KeyboardInterrupt:
+        runs = runner.finished()  # with several jobs, some ended before those they come after
+        return runs, len(runs) < len(tasks)
     return runs, False
 
 
