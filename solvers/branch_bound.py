@@ -29,6 +29,7 @@ from hisopt.solvers.hac_refined import cluster_values, refine
 from hisopt.solvers.interface import Deadline, Solver
 from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import SubsetLattice, labels_of, membership
+from hisopt.solvers.progress import report
 from hisopt.solvers.size_limits import Sizes
 from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
 
@@ -179,6 +180,7 @@ class Incumbent:
         value = clustering_value(task.criterion, self.embeddings, labels)
         if value > self.value:
             self.value, self.labels = value, labels
+            report(Decision(clusters=labels))
 
     def round(self, matrix: FloatArray, nodes: Weighted) -> None:
         """Offer what a relaxation's matrix suggests: k-means on its leading eigenvectors."""
@@ -250,6 +252,7 @@ class Search:
             self.explored += 1
             for child in self._process(node):
                 self._push(child)
+            report(bound=self.bound)
 
     def _target(self) -> float:
         value = self.incumbent.value
@@ -284,6 +287,7 @@ class Search:
             relaxation.iterate(state, cuts, _STEPS)
             bound = min(history[-1], task.from_relaxation(relaxation.bound(state, cuts)))
             history.append(bound)
+            report(bound=max(self.bound, bound))
             if bound <= self._target():
                 self.closed = max(self.closed, bound)
                 return []

@@ -15,6 +15,7 @@ from hisopt.result import SolverResult, Termination
 from hisopt.solvers.answers import bound_of, number, packed, parsed, read_limited, write_whole
 
 _TRAJECTORY_BYTES = 1 << 20
+_SMALL, _PAUSE_S = 1e-4, 0.05  # a bound alone that is better by less, relative, waits for the pause to pass
 
 Listener = Callable[[Decision | None, float | None], None]
 
@@ -73,6 +74,7 @@ class Writer:
         self._best: tuple[Decision, float] | None = None
         self._bound: float | None = None
         self._left = _TRAJECTORY_BYTES
+        self._next = 0.0
 
     def __call__(self, decision: Decision | None, bound: float | None) -> None:
         """Keep a report if it improves on those before."""
@@ -85,12 +87,15 @@ class Writer:
                 self._best, better = (decision, value), True
         told = bound_of(self._problem, bound)
         if told is not None and (self._bound is None or up * (self._bound - told) > 0):
-            self._bound, better = told, True
+            large = self._bound is None or abs(self._bound - told) > _SMALL * abs(self._bound)
+            self._bound = told
+            better |= large or seconds >= self._next
         if not better:
             return
         decision = self._best[0] if self._best else None
         data = packed(self._problem, SolverResult(Termination.TIME_LIMIT, decision, self._bound), seconds)
         write_whole(self._folder / "incumbent", data)
+        self._next = seconds + _PAUSE_S
         line = json.dumps([seconds, self._best[1] if self._best else None, self._bound]) + "\n"
         self._left -= len(line)
         if self._left >= 0:
