@@ -71,6 +71,7 @@ class Run:
             "limits": vars(self.limits),
             "versions": versions(self.solver),
             "refuted": list(self.refuted),
+            "trajectory": [[point.seconds, point.objective, point.bound] for point in self.trajectory],
         }
 
 
