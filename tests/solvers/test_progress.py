@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, Termination, evaluate
+from hisopt.solvers.branch_bound import BranchBound
+from hisopt.solvers.ilp import IlpHighs
+from hisopt.solvers.interface import Solver
 from hisopt.solvers.joint_exact import JointExact
 from hisopt.solvers.progress import listening, report
 from hisopt.solvers.runner import Run, Runner
@@ -65,6 +68,23 @@ def test_what_was_reported_is_not_believed(runner: Runner, small: Instance) -> N
     run = run_of(runner, small, "ReportsTooMuch")
     assert run.solution_status is SolutionStatus.FEASIBLE
     assert any("beats its bound -5" in line for line in run.refuted)
+
+
+@pytest.mark.parametrize("solver", [BranchBound, IlpHighs])
+def test_solvers_report_what_is_true(small: Instance, solver: type[Solver]) -> None:
+    problem = Problem("clustering", small.replace(clusters=None), "sum")
+    heard: list[tuple[Decision | None, float | None]] = []
+    with listening(lambda decision, bound: heard.append((decision, bound))):
+        result = solver().solve(problem, Limits(time_s=60))
+    assert result.termination is Termination.OPTIMAL
+    assert result.decision is not None
+    optimum = evaluate(problem, result.decision).objective
+    assert optimum is not None
+    found = [evaluate(problem, decision) for decision, _ in heard if decision is not None]
+    assert max(e.objective for e in found if e.feasible and e.objective is not None) == pytest.approx(optimum, rel=1e-9)
+    bounds = [bound for _, bound in heard if bound is not None]
+    assert bounds
+    assert min(bounds) >= optimum * (1 - 1e-7)
 
 
 def test_anyone_may_listen() -> None:
