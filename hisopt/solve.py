@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:  # as in a checkout of which nothing was in
         raise
     missing_package("hisopt.solve", error)
 
-from hisopt.command_line import run_command
+from hisopt.command_line import finishing, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,23 +240,24 @@ def _run(
     results: list[tuple[Setting, list[Run]]] = []
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     console = Console(stderr=True)
-    with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-        Runner(limits[0], options["jobs"]) as runner,
-    ):
-        bar = progress.add_task("", total=sum(map(len, work)))
-        for setting, tasks, limit in zip(found, work, limits, strict=True):
-            runs: list[Run] = []
-            results.append((setting, runs))
-            runner.limits = limit
-            try:
+    runner = Runner(limits[0], options["jobs"])
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress, runner:
+            bar = progress.add_task("", total=sum(map(len, work)))
+            for setting, tasks, limit in zip(found, work, limits, strict=True):
+                runs: list[Run] = []
+                results.append((setting, runs))
+                runner.limits = limit
                 _describe_next(progress, bar, tasks, runs)
                 for run in runner.run_all(tasks):
                     runs.append(run)
                     progress.advance(bar)
                     _describe_next(progress, bar, tasks, runs)
-            except KeyboardInterrupt:
-                return results, True
+        finishing()
+    except KeyboardInterrupt:
+        if results:  # with several jobs, some ended before those they come after
+            results[-1] = (results[-1][0], runner.finished())
+        return results, sum(len(runs) for _, runs in results) < sum(map(len, work))
     return results, False
 
 

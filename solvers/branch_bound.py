@@ -27,6 +27,7 @@ from hisopt.solvers.interface import Deadline, Solver
 from hisopt.solvers.merged_users import Warm, Weighted
 from hisopt.solvers.partition_cuts import cliques, separate
 from hisopt.solvers.partitions import SubsetLattice, labels_of, membership, squared_sums
+from hisopt.solvers.progress import report
 from hisopt.solvers.size_limits import Sizes, impossible
 from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, State
 
@@ -90,6 +91,7 @@ class Search:
             self.explored += 1
             for child in self._process(node):
                 self._push(child)
+            report(bound=self.bound)
 
     def _target(self) -> float:
         value = self.incumbent.value
@@ -113,6 +115,7 @@ class Search:
             relaxation.iterate(state, cuts, _STEPS, self.deadline)
             bound = min(history[-1], task.from_relaxation(relaxation.bound(state, cuts)))
             history.append(bound)
+            report(bound=max(self.bound, bound))
             if bound <= self._target():
                 self.closed = max(self.closed, bound)
                 return []

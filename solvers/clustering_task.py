@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
+from hisopt.decision import Decision
 from hisopt.equations import clustering_value
 from hisopt.problem import Problem
 from hisopt.solvers.balance import balance, packed
@@ -16,6 +17,7 @@ from hisopt.solvers.hac_refined import best_refined, refine
 from hisopt.solvers.interface import Deadline
 from hisopt.solvers.kmeans import lloyd
 from hisopt.solvers.merged_users import Weighted
+from hisopt.solvers.progress import report
 from hisopt.solvers.size_limits import SizeLimits, Sizes
 from hisopt.solvers.spectral_relaxation import Cuts, Relaxation, SpectralSet
 
@@ -105,6 +107,7 @@ class Incumbent:
         value = clustering_value(task.criterion, self.embeddings, labels)
         if value > self.value:
             self.value, self.labels = value, labels
+            report(Decision(clusters=labels))
 
     def round(self, matrix: FloatArray, nodes: Weighted) -> None:
         """Offer what a relaxation's matrix suggests: k-means on its leading eigenvectors."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from hisopt.decision import Decision
 from hisopt.problem import Problem
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.interface import Deadline
+from hisopt.solvers.progress import report
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "highs": {
@@ -40,14 +44,19 @@ class Answer:
     message: str
 
 
-def optimise(name: str, model: Any, limits: Limits, deadline: Deadline) -> Answer:
-    """Solve a Pyomo model within what is left of the time limit and load the best solution into it."""
+def optimise(
+    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None
+) -> Answer:
+    """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
+
+    HiGHS reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's variables.
+    """
     from pyomo.contrib.solver.common.factory import SolverFactory
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
     if name == "scip_direct":
         _refuse_shifted_ranges(model)
-    solver = SolverFactory(name)
+    solver = SolverFactory(name) if name != "highs" else _highs(deadline, read)
     options = dict(_OPTIONS[name])
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
@@ -77,6 +86,7 @@ def optimise(name: str, model: Any, limits: Limits, deadline: Deadline) -> Answe
     termination = {
         Condition.convergenceCriteriaSatisfied: Termination.OPTIMAL,
         Condition.maxTimeLimit: Termination.TIME_LIMIT,
+        Condition.interrupted: Termination.TIME_LIMIT,  # by our own callback
         Condition.iterationLimit: Termination.ITERATION_LIMIT,
         Condition.provenInfeasible: Termination.INFEASIBLE,
         Condition.infeasibleOrUnbounded: Termination.INFEASIBLE,
@@ -88,6 +98,19 @@ def optimise(name: str, model: Any, limits: Limits, deadline: Deadline) -> Answe
     if bound is None or not math.isfinite(bound) or abs(bound) >= 1e19:
         bound = None
     return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
+
+
+def _highs(deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
+    from hisopt.solvers.highs_progress import ReportingHighs
+
+    def tell(new: bool, bound: float) -> None:
+        decision = None
+        if new and read is not None:
+            with suppress(ValueError, IndexError):  # a solution that rounds to no decision
+                decision = read()
+        report(decision, bound if abs(bound) < 1e19 else None)
+
+    return ReportingHighs.of(tell, deadline)
 
 
 def _refuse_shifted_ranges(model: Any) -> None:
@@ -107,6 +130,6 @@ def solve_model(name: str, form: ModuleType, problem: Problem, limits: Limits) -
     """Build a form of the problem, solve it and read the decision back."""
     deadline = Deadline(limits)
     model = form.build(problem)
-    answer = optimise(name, model, limits, deadline)
+    answer = optimise(name, model, limits, deadline, lambda: form.extract(model, problem))
     decision = form.extract(model, problem) if answer.solved else None
     return SolverResult(answer.termination, decision, answer.bound, answer.message)

@@ -8,6 +8,7 @@ from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.external import optimise
 from hisopt.solvers.interface import Deadline, Solver
+from hisopt.solvers.progress import report
 
 _TOLERANCE = 1e-9  # of the coupling term, relative to the utility
 _ROUNDS = 30
@@ -39,6 +40,7 @@ class JointMilp(Solver):
             if not answer.solved:
                 break
             decision = joint_milp.extract(model, problem)
+            report(decision, bound)
             tolerance = _TOLERANCE * max(1.0, abs(pyo.value(model.value)))
             refined = joint_milp.refine(model, problem, tolerance)
             if answer.termination is not Termination.OPTIMAL or not refined:

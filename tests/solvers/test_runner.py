@@ -51,7 +51,7 @@ def impatient(marker: Path) -> Iterator[Runner]:
         ("Exits", Termination.CRASHED, "code 7"),
         ("Raises", Termination.CRASHED, "ZeroDivisionError: one over zero"),
         ("ReturnsText", Termination.CRASHED, "returned str"),
-        ("ReturnsUnpicklable", Termination.CRASHED, "cannot be sent"),
+        ("ReturnsUnpicklable", Termination.CRASHED, "not JSON values"),
         ("ReturnsNaN", Termination.CRASHED, "bound is nan"),
     ],
 )
