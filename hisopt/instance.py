@@ -352,8 +352,8 @@ class Instance(_System):
 
         work = self.steps.common_max + self.steps.edge_max * self.users
         with np.errstate(all="ignore"):
-            load = self.max_clusters * np.sqrt(equations.edge_work_cost(self, np.asarray(self.users)) * work)
-            coupling = max(load, 1.0) * max(load / self.edge.sms, 1.0)
+            load = self.max_clusters * float(np.sqrt(equations.edge_work_cost(self, np.asarray(self.users)) * work))
+            coupling = max(load, 1.0) * max(load / float(self.edge.sms), 1.0)
             step = float(np.max(equations.device_step_cost(self)))
             sizes = {
                 "edge": max(equations.edge_step_energy_cost(self) * work, coupling),

@@ -33,7 +33,7 @@ _FRONTIER = 200_000  # states up to which a merge is exact
 _ROUNDED = 10_000  # states that a rounded merge keeps
 _PAIRS = 8_000_000  # sums computed at once
 _MAX_SPLITS = 60
-_EXTRA_CELLS = 8  # cells searched for the last digits, once the gap is small enough
+_EXTRA_CELLS = 1  # cells searched for the last digits, once the gap is small enough
 _SLACK = 1e-9  # of loads, relative: far above rounding, and it only keeps options
 
 Box = tuple[IntArray, FloatArray, FloatArray]  # a group's options by load, and from which S to which each is possible
