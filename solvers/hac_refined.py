@@ -49,7 +49,7 @@ def worth(embeddings: FloatArray, labels: IntArray, pair: tuple[int, int], crite
     total = 0.0
     for cluster in pair:
         members = embeddings[labels == cluster]
-        total += float(cluster_values(criterion, np.square(members.sum(axis=0)).sum(), np.float64(len(members))))
+        total += float(cluster_values(criterion, np.square(members.sum(axis=0)).sum(), np.asarray(float(len(members)))))
     return total
 
 

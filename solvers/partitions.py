@@ -77,7 +77,7 @@ def squared_sums(member: FloatArray, vectors: FloatArray) -> FloatArray:
 
     Sums are formed in N coordinates in place of d: the vectors' own span, by a QR decomposition.
     """
-    coordinates = np.linalg.qr(vectors.T, mode="r").T
+    coordinates = np.asarray(np.linalg.qr(vectors.T, mode="r")).T
     return np.asarray(np.square(member @ coordinates).sum(axis=1))
 
 
