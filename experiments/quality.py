@@ -27,7 +27,7 @@ from hisopt.errors import InputError
 from hisopt.experiments.records import Store
 from hisopt.extract import unshared_words
 from hisopt.files import require_writable, write_atomically
-from hisopt.fit import BINS, nearest_bin, parse_bins
+from hisopt.similarity_bins import BINS, nearest_bin, parse_bins
 
 CLIP = "openai/clip-vit-large-patch14-336"
 COLUMNS = ("public", "personal", "similarity", "seed", "common_steps", "sim_npi", "clip_score", "brisque")

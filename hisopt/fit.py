@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hisopt.command_line import run_command
+from hisopt.similarity_bins import BINS, nearest_bin, parse_bins
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hisopt.arrays import FloatArray, IntArray
 
-BINS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _START = (0.2, 0.3, 16.0, 0.1)  # L, K, B, G
 _NAMES = ("L", "K", "B", "G")
 _GRID = ", ".join(map(str, BINS))
@@ -94,15 +93,6 @@ def _clustered(jacobian: FloatArray, residual: FloatArray, group: IntArray) -> F
     bread = np.linalg.inv(jacobian.T @ jacobian)
     factor = count / (count - 1) * (rows - 1) / (rows - columns)
     return np.asarray(factor * bread @ (scores.T @ scores) @ bread)
-
-
-def nearest_bin(similarity: FloatArray, bins: tuple[float, ...]) -> IntArray:
-    """Return the number of the nearest bin, or -1 where even that is more than half a bin's width away."""
-    import numpy as np
-
-    half = float(np.diff(bins).min()) / 2 + 1e-9 if len(bins) > 1 else np.inf
-    distance = np.abs(np.asarray(similarity)[:, None] - np.asarray(bins))
-    return np.where(distance.min(axis=1) <= half, distance.argmin(axis=1), -1)
 
 
 def fit(table: pd.DataFrame, bins: tuple[float, ...] | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -302,19 +292,6 @@ def _command(
             print(f"{row['similarity']:<12g}{text}{row['rmse']:10.5f}{row['scores']:8d}{pairs}")
     if any("pairs" not in row for rows in found.values() for row in rows):
         print("standard errors take scores as independent: no columns public and personal say which belong together")
-
-
-def parse_bins(text: str) -> tuple[float, ...]:
-    """Return the similarities of an option --bins; raise `InputError` for what are not increasing numbers."""
-    from hisopt.errors import InputError
-
-    try:
-        bins = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--bins: {text!r} are not numbers with commas between them") from None
-    if not all(earlier < later for earlier, later in pairwise(bins)) or not all(-1 <= centre <= 1 for centre in bins):
-        raise InputError(f"--bins: {text} do not increase within -1 and 1")
-    return bins
 
 
 def main() -> None:
