@@ -78,6 +78,7 @@ def test_an_idle_cluster_needs_no_sm_but_has_no_debt(small: Instance) -> None:
     zero, count = np.zeros(small.users, dtype=np.int64), small.max_clusters
     idle = Decision.of_steps(small.steps.total, zero, zero, np.zeros(count))
     assert evaluate(problem, idle).feasible
+    assert evaluate(problem, idle).objective is not None
     debt = evaluate(problem, replace(idle, sms=np.full(count, -1e-300)))
     assert not debt.feasible
     assert debt.objective == evaluate(problem, idle).objective

@@ -80,6 +80,9 @@ def test_a_bound_below_its_own_objective_is_refuted(joint: Problem) -> None:
     run = checked(joint, Termination.TIME_LIMIT, value - 1.0, idle(joint))
     assert len(run.refuted) == 1
     assert "beats its bound" in run.refuted[0]
+    assert contradictions([run]) == [f"joint: exact: {run.refuted[0]}"], (
+        "told once, not also as one solver against itself"
+    )
     assert checked(joint, Termination.TIME_LIMIT, value + 1.0, idle(joint)).refuted == ()
 
 
