@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -197,10 +198,8 @@ def _reason(error: BaseException) -> str:
 def _free(meter: Meter) -> None:
     gc.collect()
     if meter.device == "cuda":
-        try:
+        with suppress(Exception):  # of a card that is lost; the next sample tells
             torch.cuda.empty_cache()
-        except RuntimeError:  # of a card that is lost; the next sample tells
-            pass
 
 
 def _versions() -> dict[str, str | None]:

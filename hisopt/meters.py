@@ -91,7 +91,7 @@ class Meter(Protocol):
         """About how long a call of `time` takes, without compilation."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class CpuMeter:
     """Wall-clock time on the processor of this machine."""
 

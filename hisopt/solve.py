@@ -62,7 +62,7 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.option(
     "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
 )
-@click.option("--profile", metavar="FILE", help="FLOPs of a step measured by hisopt.profile, in place of Table II's.")
+@click.option("--profile", metavar="FILE", help="Parameters that hisopt.profile found, in place of Table II's.")
 @click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
@@ -187,16 +187,18 @@ def _instance(options: dict[str, Any]) -> Instance | IccInstance:
 
 
 def _profiled(instance: Instance | IccInstance, profile: str | None) -> Instance | IccInstance:
+    from hisopt.calibration import calibrated, load_profile
     from hisopt.errors import InputError
     from hisopt.instance import Instance
-    from hisopt.profile import load_parameters
 
     if profile is None:
         return instance
     if not isinstance(instance, Instance):
         raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
-    system, edge = load_parameters(profile)
-    return instance.replace(**system, edge=instance.edge.replace(**edge))
+    instance, notes = calibrated(instance, load_profile(profile))
+    for line in notes:
+        print(f"note: {line}", file=sys.stderr)
+    return instance
 
 
 def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:
