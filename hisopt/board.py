@@ -39,7 +39,9 @@ class Board:
 
     def highest_clock(self) -> float | None:
         """Highest SM clock in Hz."""
-        return self._number("highest clock", lambda nvml, h: nvml.nvmlDeviceGetMaxClockInfo(h, nvml.NVML_CLOCK_SM) * 1e6)
+        return self._number(
+            "highest clock", lambda nvml, h: nvml.nvmlDeviceGetMaxClockInfo(h, nvml.NVML_CLOCK_SM) * 1e6
+        )
 
     def clock(self) -> float | None:
         """SM clock in Hz."""
@@ -66,9 +68,7 @@ class Board:
 
     def temperature(self) -> float | None:
         """Temperature of the GPU in degrees Celsius."""
-        return self._number(
-            "temperature", lambda nvml, h: nvml.nvmlDeviceGetTemperature(h, nvml.NVML_TEMPERATURE_GPU)
-        )
+        return self._number("temperature", lambda nvml, h: nvml.nvmlDeviceGetTemperature(h, nvml.NVML_TEMPERATURE_GPU))
 
     def throttled(self) -> int | None:
         """Bits that say why clocks are lower than they could be."""
@@ -127,9 +127,7 @@ class Sampler:
 
     def _read(self) -> None:
         board, at = self._board, self._clock() - self._start
-        self.readings.append(
-            (at, board.power(), board.instantaneous_power(), board.clock(), board.throttled())
-        )
+        self.readings.append((at, board.power(), board.instantaneous_power(), board.clock(), board.throttled()))
 
     def clock_hz(self) -> float | None:
         """Mean clock, without the first reading where there are more: the card was still speeding up."""

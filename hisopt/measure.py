@@ -63,7 +63,9 @@ def step_of(
 def compile_blocks(model: Any) -> Any:
     """Compile the blocks that a model repeats, each by itself: seconds of compilation where the whole takes minutes."""
     names = set(getattr(model, "_repeated_blocks", None) or ())
-    names |= {type(block).__name__ for part in model.children() if isinstance(part, torch.nn.ModuleList) for block in part}
+    names |= {
+        type(block).__name__ for part in model.children() if isinstance(part, torch.nn.ModuleList) for block in part
+    }
     blocks = [module for module in model.modules() if type(module).__name__ in names]
     for block in blocks:
         block.compile()
@@ -242,5 +244,3 @@ def _plain(timing: Timing, flop: float) -> dict[str, Any]:
 
 def _say(what: str) -> None:
     print(f"measuring: {what}", file=sys.stderr, flush=True)
-
-

@@ -49,7 +49,11 @@ CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and co
     "--compile/--no-compile", "compiled", default=True, show_default=True, help="Measure the compiled model as well."
 )
 @click.option(
-    "--repeats", type=int, default=20, show_default=True, help="Steps timed on the processor; on a GPU, five seconds of them."
+    "--repeats",
+    type=int,
+    default=20,
+    show_default=True,
+    help="Steps timed on the processor; on a GPU, five seconds of them.",
 )
 @click.option(
     "--sm-counts",
@@ -270,7 +274,11 @@ def _measurements(measured: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-_WAYS = {"stream": "a stream of a green context", "hint": "and the carve-out hint", "current": "and the context current"}
+_WAYS = {
+    "stream": "a stream of a green context",
+    "hint": "and the carve-out hint",
+    "current": "and the context current",
+}
 
 
 def _series(series: dict[str, Any]) -> list[str]:

@@ -45,7 +45,12 @@ def fit_speed(
 
 
 def fit_waves(
-    sms: Sequence[float], seconds: Sequence[float], clock_hz: Sequence[float], flop: float, flop_per_cycle: float, whole: int
+    sms: Sequence[float],
+    seconds: Sequence[float],
+    clock_hz: Sequence[float],
+    flop: float,
+    flop_per_cycle: float,
+    whole: int,
 ) -> dict[str, Any]:
     """Fit (9) with a share q of the work that comes in waves of as many blocks as the whole card has SMs, V.
 

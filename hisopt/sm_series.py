@@ -62,7 +62,15 @@ def _fits(
         found["speed"] = _fit(missing, f"the law of speed ({name})", fit_speed, sms, seconds, clocks, flop, per_cycle)
         if found["speed"]:
             found["waves"] = _fit(
-                missing, f"the law of speed with waves ({name})", fit_waves, sms, seconds, clocks, flop, per_cycle, whole
+                missing,
+                f"the law of speed with waves ({name})",
+                fit_waves,
+                sms,
+                seconds,
+                clocks,
+                flop,
+                per_cycle,
+                whole,
             )
     read = [k for k, s in enumerate(samples) if s["watts"] is not None]
     if read:

@@ -29,7 +29,7 @@ TINY = {
 }  # fmt: skip
 SPEC = {"denoiser": TINY, "latent_factor": 8}
 CONDITIONS = {"resolution": 64, "text_tokens": 7, "forward_passes": 2, "batch": 3}
-RHO, CLOCK, PER_CYCLE, MU1, MU2, KAPPA = 0.31, 1.7e9, 256.0, 0.9, 20.0, 1e-27
+RHO, CLOCK, PER_CYCLE, MU1, MU2, KAPPA = 0.31, 1.7e9, 4096.0, 0.9, 20.0, 1e-27
 FLOP = 1e13
 
 
@@ -98,19 +98,17 @@ def test_a_model_that_does_not_compile_is_measured_as_it_is() -> None:
 
         return run
 
-    found = measure.measure(
-        SPEC, CONDITIONS, FLOP, CpuMeter(1, 0), dtypes=("float32",), compile_step=broken
-    )
+    found = measure.measure(SPEC, CONDITIONS, FLOP, CpuMeter(1, 0), dtypes=("float32",), compile_step=broken)
     assert [run["mode"] for run in found["runs"]] == ["eager"]
     assert "float32, compiled: no compiler" in found["missing"]
 
 
 def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -> None:
-    found = measure.measure(SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",))
+    found = measure.measure(SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16",), modes=("eager",))
     law = found["sm_law"]["series"][0]
     assert [s["asked_sms"] for s in law["samples"]] == [8, 16, 32, 40]
     assert [s["granted_sms"] for s in law["samples"]] == [8, 16, 32, 40]
-    assert "float32, eager, 24 SMs, stream: refused" in found["missing"]
+    assert "bfloat16, eager, 24 SMs, stream: refused" in found["missing"]
     assert law["speed"]["utilisation"] == pytest.approx(RHO)
     assert law["speed"]["exponent"] == pytest.approx(1)
     assert np.abs(law["speed"]["residuals"]).max() < 1e-12
@@ -132,20 +130,24 @@ def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -
 
 def test_asked_and_granted_sms_are_both_kept() -> None:
     found = measure.measure(
-        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",), sm_counts=[5, 12, 40]
+        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16",), modes=("eager",), sm_counts=[5, 12, 40]
     )
-    assert [(s["asked_sms"], s["granted_sms"]) for s in found["sm_law"]["series"][0]["samples"]] == [(5, 8), (12, 16), (40, 40)]
+    assert [(s["asked_sms"], s["granted_sms"]) for s in found["sm_law"]["series"][0]["samples"]] == [
+        (5, 8),
+        (12, 16),
+        (40, 40),
+    ]
     assert found["sm_law"]["series"][0]["speed"]["utilisation"] == pytest.approx(RHO)
 
 
 def test_what_a_card_does_not_tell_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = MadeUpGpu()
     monkeypatch.setattr(unknown, "describe", lambda: {"name": "unknown", "capability": [1, 0]}, raising=False)
-    found = measure.measure(SPEC, CONDITIONS, FLOP, unknown, dtypes=("float32",), modes=("eager",))
+    found = measure.measure(SPEC, CONDITIONS, FLOP, unknown, dtypes=("bfloat16",), modes=("eager",))
     assert any("give --flop-per-cycle" in what for what in found["missing"])
     assert measure.parameters(found) == {}
     few = measure.measure(
-        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",), sm_counts=[8, 40]
+        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16",), modes=("eager",), sm_counts=[8, 40]
     )
     assert any("needs three numbers of SMs" in what for what in few["missing"])
 

@@ -99,7 +99,9 @@ def test_waves_show_and_the_fastest_way_is_published(gpu: SimulatedGpu) -> None:
     assert (found["sm_law"]["published"]["mode"], found["sm_law"]["published"]["way"]) == ("eager", "hint")
     edge = measure.parameters(found)
     assert edge["utilisation"] == pytest.approx(1e13 / (STEP_S * WHOLE * 1e6 * CLOCK_MHZ * 4096))
-    assert edge["energy_coefficient"] * edge["power_per_sm"] * (1e6 * CLOCK_MHZ) ** 3 == pytest.approx(PER_SM_W, rel=1e-3)
+    assert edge["energy_coefficient"] * edge["power_per_sm"] * (1e6 * CLOCK_MHZ) ** 3 == pytest.approx(
+        PER_SM_W, rel=1e-3
+    )
 
 
 def test_numbers_of_sms_come_in_a_random_order_that_the_seed_gives(gpu: SimulatedGpu, tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_a_slow_start_costs_points_of_the_law_only(gpu: SimulatedGpu) -> None:
     found = sweep(gpu, modes=("eager", "compiled"), sm_counts=None, budget_s=300, clock=clock)
     assert len(found["runs"]) == 2
     assert any("the budget was spent" in what for what in found["missing"])
-    assert gpu.now + 200 < 300 + 12
+    assert gpu.now + 200 < 300 + 2 * 12  # both modes on the whole card are measured all the same
 
 
 def test_power_without_an_energy_counter(gpu: SimulatedGpu) -> None:
