@@ -77,7 +77,7 @@ def test_three_ways_to_confine(gpu: SimulatedGpu, library: str, monkeypatch: pyt
         timing = meter(gpu).time(gpu.step, 60, way)
         assert timing.granted_sms == 64
         assert timing.median == pytest.approx(STEP_S * WHOLE / 64)
-        ((sms, carveout, current),) = set((v, c, c1 == "primary") for v, c, c1 in gpu.seen)
+        ((sms, carveout, current),) = {(v, c, c1 == "primary") for v, c, c1 in gpu.seen}
         assert sms == 64
         assert carveout == (WHOLE - 64 if way == "hint" else None)
         assert current == (way != "current")
