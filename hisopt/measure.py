@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib import metadata
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+import hisopt
 from hisopt import flops
-from hisopt.errors import InputError
-from hisopt.meters import Meter, Timing, Unavailable
-from hisopt.sm_law import FLOP_PER_CYCLE, fit_power, fit_speed
-
-_KAPPA = 1e-27  # of Table II; only its products with mu1 and mu2 are identifiable
-_SM_STEP = 8  # SMs between two green contexts: what drivers grant on recent cards
+from hisopt.board import one_line
+from hisopt.measurement_plan import Point, planned
+from hisopt.meters import Meter, Timing
+from hisopt.records import Records
+from hisopt.sm_series import laws
 
 
 def step_of(
     config: dict[str, Any], conditions: dict[str, Any], device: str, dtype: str, latent_factor: int
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Return a denoiser of random weights and inputs for one step of a batch: both halves of guidance in one pass."""
+    """Return a denoiser of random weights and inputs for one step of a batch: both halves of guidance in one pass.
+
+    Weights are drawn in the target precision, so building takes no more memory than running.
+    """
     import diffusers
 
     diffusers.utils.logging.set_verbosity_error()  # its advice on casting is for trained weights
     torch.manual_seed(0)
     kind = cast(Any, getattr(diffusers, config["_class_name"]))
-    precision = getattr(torch, dtype)
-    with torch.device(device):
-        model = kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
-        model = model.to(precision).eval().requires_grad_(False)
-        inputs = flops.inputs(
-            model, conditions["resolution"] // latent_factor, conditions["text_tokens"],
-            conditions["forward_passes"] * conditions["batch"],
-        )  # fmt: skip
+    precision, before = getattr(torch, dtype), torch.get_default_dtype()
+    torch.set_default_dtype(precision)
+    try:
+        with torch.device(device):
+            model = kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
+            model = model.to(precision).eval().requires_grad_(False)
+            inputs = flops.inputs(
+                model, conditions["resolution"] // latent_factor, conditions["text_tokens"],
+                conditions["forward_passes"] * conditions["batch"],
+            )  # fmt: skip
+    finally:
+        torch.set_default_dtype(before)
 
     def drawn(value: Any) -> Any:
         if isinstance(value, dict):
@@ -47,13 +60,30 @@ def step_of(
     return model, drawn_inputs
 
 
+def compile_blocks(model: Any) -> Any:
+    """Compile the blocks that a model repeats, each by itself: seconds of compilation where the whole takes minutes."""
+    names = set(getattr(model, "_repeated_blocks", None) or ())
+    names |= {
+        type(block).__name__ for part in model.children() if isinstance(part, torch.nn.ModuleList) for block in part
+    }
+    blocks = [module for module in model.modules() if type(module).__name__ in names]
+    for block in blocks:
+        block.compile()
+    if not blocks:
+        model.compile()
+    return model
+
+
 def measure(
     spec: dict[str, Any], conditions: dict[str, Any], flop: float, meter: Meter, *,
     dtypes: Sequence[str] = ("bfloat16", "float16"), modes: Sequence[str] = ("eager", "compiled"),
-    sm_counts: Sequence[int] | None = None, repeats: int = 20, warm_up: int = 3,
-    flop_per_cycle: float | None = None, compile_step: Callable[[Any], Any] = torch.compile,
+    sm_counts: Sequence[int] | None = None, flop_per_cycle: float | None = None, budget_s: float | None = None,
+    seed: int = 0, samples: Path | None = None, compile_step: Callable[[Any], Any] = compile_blocks,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:  # fmt: skip
     """Return everything measured, as plain data: device, versions, conditions, raw samples, fits, and what is missing.
+
+    Whatever fails costs its own sample: it is told in ``missing``, and the rest goes on.
 
     Parameters
     ----------
@@ -64,111 +94,151 @@ def measure(
     meter
         Of the processor to measure on.
     dtypes, modes
-        Every combination is measured; the laws over SMs with the first of each.
+        Every combination is measured; the laws over SMs with the first precision, in every mode.
     sm_counts
-        SMs of the laws; None takes 8, 16, ... and all.
+        SMs of the laws; None takes 8, 16, ... and all, as far as the budget goes.
     flop_per_cycle
-        D; None takes that of the card's data sheet, if it is known here.
+        D; None takes that of the card's data sheet for this precision, if it is known here.
+    budget_s
+        Seconds by which the plan must end, see `hisopt.measurement_plan.planned`; None for all points.
+    seed
+        Of the random order.
+    samples
+        File that takes every sample as it is made; samples that it has are not made again.
     """
-    missing: list[str] = []
-    runs: list[dict[str, Any]] = []
-    law: dict[str, Any] | None = None
-    for dtype in dtypes:
-        model, inputs = step_of(spec["denoiser"], conditions, meter.device, dtype, spec["latent_factor"])
-        for mode in modes:
-            _say(f"{dtype}, {mode}")
-            run = model if mode == "eager" else compile_step(model)
-
-            @torch.no_grad()
-            def work(run: Any = run, inputs: dict[str, Any] = inputs) -> None:
-                run(**inputs)
-
-            try:
-                timing = meter.time(work, repeats, warm_up)
-            except torch.OutOfMemoryError as error:
-                raise InputError(
-                    f"the card's memory does not hold this model and batch: {str(error).splitlines()[0]}"
-                ) from None
-            except RuntimeError as error:
-                if mode == "eager":
-                    raise
-                missing.append(f"{dtype}, {mode}: {next(iter(str(error).splitlines()), type(error).__name__)}")
-                continue
-            runs.append({"dtype": dtype, "mode": mode} | _plain(timing, flop))
-            if law is None:
-                law = _law(work, flop, meter, sm_counts, repeats, warm_up, flop_per_cycle, missing)
-                law |= {"dtype": dtype, "mode": mode} if law else {}
-        del model, inputs, run, work
-        if meter.device == "cuda":
-            torch.cuda.empty_cache()
+    start = clock()
+    versions = _versions()
+    device = meter.describe()  # before the first kernel, so that idle power is
+    about = {
+        "architecture": hashlib.sha256(json.dumps(spec["denoiser"], sort_keys=True).encode()).hexdigest()[:12],
+        "conditions": conditions, "device": device["name"], "sms": meter.sms, "versions": versions,
+    }  # fmt: skip
+    records = Records(samples, about)
+    if "device" in records.samples:
+        device = records.samples["device"]
+    else:
+        records.add("device", device)
+    plan = planned(dtypes, modes, meter.sms, sm_counts, meter.seconds_each, budget_s, seed)
+    missing = [f"{what}, at the start" for what in device.get("lost", ())]
+    deadline = None if budget_s is None else start + budget_s
+    _all(plan.points, spec, conditions, flop, meter, records, missing, deadline, compile_step, clock)
+    runs = [records.samples[p.key] | {"dtype": p.dtype, "mode": p.mode}
+            for p in (Point(dtype, mode) for dtype in dtypes for mode in modes) if p.key in records.samples]  # fmt: skip
+    law = None
+    if meter.sms is None:
+        missing.append("the law of SMs: only a GPU has SMs")
+    else:
+        law = laws(records.samples, dtypes[0], modes, meter.sms, device, flop, flop_per_cycle, missing)
+    if plan.left_out:
+        missing.append(f"{len(plan.left_out)} more points of the law of SMs: --budget has no time for them")
+    missing += _lost(records)
     if all(run["watts"] is None for run in runs):
-        missing.append("power and energy: " + str(meter.describe().get("no_power", "the processor has no reading")))
+        missing.append("power and energy: the processor has no reading")
     return {
-        "device": meter.describe(),
-        "versions": {name: metadata.version(name) for name in ("hisopt", "torch", "diffusers")} | {"cuda": torch.version.cuda},
-        "conditions": {"repeats": repeats, "warm_up": warm_up, "weights": "random", "flop_per_step_of_batch": flop},
+        "device": device,
+        "versions": versions,
+        "conditions": {"weights": "random", "flop_per_step_of_batch": flop, "seed": seed, "budget_s": budget_s,
+                       "planned_s": plan.seconds, "seconds_each": meter.seconds_each},
         "runs": runs,
-        "sm_law": law or None,
+        "sm_law": law,
         "missing": missing,
     }  # fmt: skip
 
 
-def _law(
-    work: Callable[[], None], flop: float, meter: Meter, sm_counts: Sequence[int] | None, repeats: int, warm_up: int,
-    flop_per_cycle: float | None, missing: list[str],
-) -> dict[str, Any]:  # fmt: skip
-    if meter.sms is None:
-        missing.append("the law of SMs: only a GPU has SMs")
-        return {}
-    samples: list[dict[str, Any]] = []
-    for count in sm_counts or [*range(_SM_STEP, meter.sms, _SM_STEP), meter.sms]:
-        _say(f"{count} of {meter.sms} SMs")
-        try:
-            timing = meter.time(work, repeats, warm_up, count)
-        except Unavailable as error:
-            missing.append(f"the law of SMs at {count}: {error}")
+def _all(
+    points: Sequence[Point], spec: dict[str, Any], conditions: dict[str, Any], flop: float, meter: Meter, records: Records,
+    missing: list[str], deadline: float | None, compile_step: Callable[[Any], Any], clock: Callable[[], float],
+) -> None:  # fmt: skip
+    """Make the samples that are not there yet, in this order, each written as it is made."""
+    built: tuple[str, str] | None = None
+    work: Callable[[], None] | None = None
+    late = 0
+    for point in points:
+        if point.key in records.samples:
             continue
-        samples.append({"asked_sms": count} | _plain(timing, flop))
-    description = meter.describe()
-    found: dict[str, Any] = {"samples": samples, "speed": None, "power": None}
-    per_cycle = flop_per_cycle or FLOP_PER_CYCLE.get(tuple(description.get("capability", ())))
-    clocks = [float(s["clock_hz"] or description.get("highest_clock_hz", 0)) for s in samples]
-    sms = [s["granted_sms"] for s in samples]
-    if per_cycle is None:
-        missing.append("the law of speed: D of this card is not known here, give --flop-per-cycle")
-    elif not all(clocks):
-        missing.append("the laws of speed and power: no reading of the clock")
-    else:
+        if deadline is not None and point.sms is not None and clock() + meter.seconds_each > deadline:
+            late += 1
+            continue
+        _say(point.key)
         try:
-            found["speed"] = fit_speed(sms, [s["median_s"] for s in samples], clocks, flop, per_cycle)
-            if all(s["watts"] is not None for s in samples):
-                found["power"] = fit_power(sms, [s["watts"] for s in samples], clocks, _KAPPA)
-        except ValueError as error:
-            missing.append(f"the law of SMs: {error}")
-    return found
+            if work is None or built != (point.dtype, point.mode):
+                work, built = None, None
+                _free(meter)
+                work = _work(spec, conditions, meter, point, compile_step)
+                built = point.dtype, point.mode
+            sample = _plain(meter.time(work, point.sms, point.way or "stream"), flop)
+        except Exception as error:  # out of memory, a driver's refusal, a compiler's: this sample only
+            missing.append(f"{point.key}: {_reason(error)}")
+            if isinstance(error, torch.OutOfMemoryError):
+                work, built = None, None
+                del error
+                _free(meter)
+            continue
+        records.add(point.key, sample)
+    if late:
+        missing.append(f"{late} planned points of the law of SMs: the budget was spent")
+
+
+def _work(
+    spec: dict[str, Any], conditions: dict[str, Any], meter: Meter, point: Point, compile_step: Callable[[Any], Any]
+) -> Callable[[], None]:
+    model, inputs = step_of(spec["denoiser"], conditions, meter.device, point.dtype, spec["latent_factor"])
+    run = model if point.mode == "eager" else compile_step(model)
+
+    @torch.no_grad()
+    def work() -> None:
+        run(**inputs)
+
+    return work
+
+
+def _reason(error: BaseException) -> str:
+    kind = "out of memory: " if isinstance(error, torch.OutOfMemoryError) else ""
+    return kind + one_line(error)
+
+
+def _free(meter: Meter) -> None:
+    gc.collect()
+    if meter.device == "cuda":
+        with suppress(Exception):  # of a card that is lost; the next sample tells
+            torch.cuda.empty_cache()
+
+
+def _versions() -> dict[str, str | None]:
+    import diffusers
+
+    return {"hisopt": hisopt.__version__, "torch": str(torch.__version__), "diffusers": diffusers.__version__,
+            "cuda": torch.version.cuda}  # fmt: skip
+
+
+def _lost(records: Records) -> list[str]:
+    counts = Counter(what for key, sample in records.samples.items() if key != "device" for what in sample["lost"])
+    return [f"{what} (in {count} sample{'s' * (count > 1)})" for what, count in counts.items()]
 
 
 def parameters(measured: dict[str, Any]) -> dict[str, float]:
     """Return what the measurements say of the server's GPU, as fields of `hisopt.instance.Gpu`; empty without a law."""
     law = measured["sm_law"] or {}
-    found: dict[str, float] = {}
-    if law.get("speed"):
-        clocks = [s["clock_hz"] or measured["device"].get("highest_clock_hz") for s in law["samples"]]
-        found = {
-            "frequency_hz": sum(clocks) / len(clocks),
-            "flop_per_cycle": float(law["speed"]["flop_per_cycle"]),
-            "utilisation": law["speed"]["utilisation"],
-        }
-    power = law.get("power")
-    if power and power["mu1"] >= 0 and power["mu2"] >= 0:
+    published = law.get("published")
+    if not published:
+        return {}
+    series = next(s for s in law["series"] if (s["mode"], s["way"]) == (published["mode"], published["way"]))
+    clocks = [s["clock_hz"] or measured["device"].get("highest_clock_hz") for s in series["samples"]]
+    found = {
+        "frequency_hz": sum(clocks) / len(clocks),
+        "flop_per_cycle": float(series["speed"]["flop_per_cycle"]),
+        "utilisation": series["speed"]["utilisation"],
+    }
+    power = series["power"]
+    if power and power["mu1"] > 0 and power["mu2"] > 0:
         found |= {"energy_coefficient": power["kappa"], "power_per_sm": power["mu1"], "power_static": power["mu2"]}
     return found
 
 
 def _plain(timing: Timing, flop: float) -> dict[str, Any]:
     return asdict(timing) | {
-        "seconds": list(timing.seconds), "median_s": timing.median, "spread_s": timing.spread,
-        "tflops": flop / timing.median / 1e12,
+        "seconds": list(timing.seconds), "lost": list(timing.lost), "median_s": timing.median,
+        "spread_s": timing.spread, "tflops": flop / timing.median / 1e12,
     }  # fmt: skip
 
 

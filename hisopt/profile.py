@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hisopt.calibration import SCHEMA_VERSION
 from hisopt.command_line import run_command
 
-SCHEMA_VERSION = 1
 CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and convolutions"
 
 
@@ -45,10 +48,38 @@ CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and co
 @click.option(
     "--compile/--no-compile", "compiled", default=True, show_default=True, help="Measure the compiled model as well."
 )
-@click.option("--repeats", type=int, default=20, show_default=True, help="Steps measured under each condition.")
-@click.option("--sm-counts", metavar="LIST", help="SMs of the law, with commas. [default: 8, 16, ... and all]")
 @click.option(
-    "--flop-per-cycle", type=float, help="D, FLOP a cycle of one SM. [default: the data sheet's, where known]"
+    "--repeats",
+    type=int,
+    default=20,
+    show_default=True,
+    help="Steps timed on the processor; on a GPU, five seconds of them.",
+)
+@click.option(
+    "--sm-counts",
+    metavar="LIST",
+    help="SMs of the law, with commas, most wanted first. [default: all, 128, 8, 32, 64, ... as the budget goes]",
+)
+@click.option(
+    "--flop-per-cycle",
+    type=float,
+    help="D of the first precision, FLOP a cycle of one SM. [default: the data sheet's, where known]",
+)
+@click.option(
+    "--budget",
+    type=float,
+    default=480,
+    show_default=True,
+    metavar="SECONDS",
+    help="On a GPU, plan the sweep of a model to end in time.",
+)
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Measure all again, though FILE.samples.jsonl beside --output has samples of an earlier run.",
+)
+@click.option(
+    "--check", metavar="FILE", help="Compare a written profile with published figures; exit 1 if it is far from them."
 )
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", metavar="FILE", help="Write the first model's profile as JSON, for hisopt.solve --profile.")
@@ -56,22 +87,25 @@ def _command(**options: Any) -> None:
     """Count FLOPs per denoising step, of the text encoders and of the decoder; measure the step where there is a GPU.
 
     Counting happens on the meta device and needs no GPU; neither needs weights. Convention: a multiply-add is 2 FLOP.
-    Measuring reads the card (CUDA events, NVML, green contexts) and changes none of its settings.
+    Measuring reads the card (CUDA events, NVML, green contexts) and changes none of its settings. Every sample is written to
+    FILE.samples.jsonl as it is made; the same command again goes on from there.
     """
     from hisopt.errors import InputError
     from hisopt.files import require_writable, write_atomically
 
+    if options["check"]:
+        return _checked(options["check"])
     if options["output"]:
         require_writable("--output", options["output"])
-    for name in ("resolution", "batch", "text_tokens", "repeats", "flop_per_cycle"):
+    for name in ("resolution", "batch", "text_tokens", "repeats", "flop_per_cycle", "budget"):
         if options[name] is not None and options[name] < 1:
             raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
     if options["resolution"] % 16:
         raise InputError(f"--resolution: is {options['resolution']}, must be a multiple of 16")
     wanted = _wanted(options)
     profiles = [count(name, options) for name in options["models"] or ("sd3-medium",)]
-    for profile in profiles:
-        _measured(profile, options, wanted)
+    for number, profile in enumerate(profiles, 1):
+        _measured(profile, options, wanted, _samples_file(options, number))
     if options["output"]:
         write_atomically(Path(options["output"]), json.dumps(profiles[0], indent=1) + "\n")
     if options["style"] == "json":
@@ -106,8 +140,43 @@ def count(name: str, options: dict[str, Any]) -> dict[str, Any]:
         "linear_flop_per_step": passes * forward.linear / batch,
         "measured": None,
         "not_measured": ["seconds, power and the law of SMs need a GPU; only FLOPs are filled"],
-        "parameters": {"flop_edge": step, "flop_device": step},
+        "parameters": {"flop_edge": step, "flop_device": step,
+                       "latent": _latent(spec, options["resolution"] // spec["latent_factor"])},
     }  # fmt: skip
+
+
+def _latent(spec: dict[str, Any], side: int) -> dict[str, int]:
+    """Size of what is sent: the decoder's channels, which a denoiser that takes patches has several times."""
+    vae = spec["vae"] or {"config": {}}
+    channels = vae["config"].get("latent_channels") or spec["denoiser"]["in_channels"]
+    return {"channels": channels, "height": side, "width": side}
+
+
+def _samples_file(options: dict[str, Any], number: int) -> Path | None:
+    """Where a model's samples go: beside the output, or to the temporary folder, whose name is said; None without any."""
+    if options["device"] == "none":
+        return None
+    if options["output"]:
+        path = Path(f"{options['output']}{'' if number == 1 else f'.{number}'}.samples.jsonl")
+        if options["fresh"]:
+            path.unlink(missing_ok=True)
+        return path
+    return Path(tempfile.gettempdir()) / f"hisopt-profile-{os.getpid()}-{number}.samples.jsonl"
+
+
+def _checked(path: str) -> None:
+    from hisopt.calibration import load_profile
+    from hisopt.errors import InputError
+    from hisopt.published import compared
+
+    load_profile(path)
+    try:
+        lines, good = compared(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: measured: not as hisopt.profile writes it") from None
+    print("\n".join(lines))
+    if not good:
+        raise SystemExit(1)
 
 
 def _wanted(options: dict[str, Any]) -> dict[str, Any]:
@@ -128,11 +197,11 @@ def _wanted(options: dict[str, Any]) -> dict[str, Any]:
                 f"--sm-counts: {options['sm_counts']!r} are not positive whole numbers with commas between them"
             )
     modes = ("eager", "compiled") if options["compiled"] else ("eager",)
-    return {"dtypes": dtypes, "modes": modes, "sm_counts": counts, "repeats": options["repeats"],
-            "flop_per_cycle": options["flop_per_cycle"]}  # fmt: skip
+    return {"dtypes": list(dict.fromkeys(dtypes)), "modes": modes, "sm_counts": counts,
+            "flop_per_cycle": options["flop_per_cycle"], "budget_s": options["budget"]}  # fmt: skip
 
 
-def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str, Any], samples: Path | None) -> None:
     """Fill in what can be measured on the device asked for."""
     if options["device"] == "none":
         return
@@ -141,7 +210,7 @@ def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str
     from hisopt.meters import CpuMeter, CudaMeter, Meter, Unavailable
 
     try:
-        meter: Meter = CpuMeter() if options["device"] == "cpu" else CudaMeter()
+        meter: Meter = CpuMeter(options["repeats"]) if options["device"] == "cpu" else CudaMeter()
     except Unavailable as error:
         if options["device"] == "cuda":
             raise InputError(f"--device: {error}") from None
@@ -149,7 +218,11 @@ def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str
     if any(count > (meter.sms or 0) for count in wanted["sm_counts"] or ()):
         raise InputError(f"--sm-counts: {max(wanted['sm_counts'])} exceeds the device's {meter.sms or 'none'}")
     spec, conditions = flops.architecture(profile["model"]), profile["conditions"]
-    found = measure.measure(spec, conditions, profile["flop_per_step"] * conditions["batch"], meter, **wanted)
+    if samples is not None:
+        print(f"measuring: every sample is kept in {samples}", file=sys.stderr)
+    found = measure.measure(
+        spec, conditions, profile["flop_per_step"] * conditions["batch"], meter, samples=samples, **wanted
+    )
     profile["not_measured"] = found.pop("missing")
     profile["measured"] = found
     if edge := measure.parameters(found):
@@ -194,55 +267,48 @@ def _measurements(measured: dict[str, Any]) -> list[str]:
             f"{cell(run['tflops'], 1, 3)}{cell(run['peak_bytes'], 1e-9, 2)}{cell(run['watts'], 1, 0)}"
             f"{cell(run['joules'], 1, 1)}{cell(run['clock_hz'], 1e-6, 0)}"
         )
-    law = measured["sm_law"] or {}
-    if speed := law.get("speed"):
-        low, high = speed["utilisation_95"]
-        worst = max(abs(value) for value in speed["residuals"])
-        lines += ["", f"Speed over SMs (9): rho = {speed['utilisation']:.4f} (95 %: {low:.4f} to {high:.4f}), off by at most "
-                  f"{100 * worst:.1f} %; it grows as v^{speed['exponent']:.3f} "
-                  f"({speed['exponent_95'][0]:.3f} to {speed['exponent_95'][1]:.3f})."]  # fmt: skip
-    if power := law.get("power"):
-        worst = max(abs(value) for value in power["residuals_w"])
-        lines.append(
-            f"Power over SMs (10), kappa = {power['kappa']:g}: mu1 = {power['mu1']:.3f} ({power['mu1_95'][0]:.3f} to "
-            f"{power['mu1_95'][1]:.3f}), mu2 = {power['mu2']:.1f} ({power['mu2_95'][0]:.1f} to {power['mu2_95'][1]:.1f}), "
-            f"off by at most {worst:.0f} W."
-        )
+    law = measured["sm_law"] or {"series": [], "published": None}
+    for series in law["series"]:
+        lines += _series(series)
+    if published := law["published"]:
+        lines += ["", f"Published as parameters: {published['mode']}, {published['way']} ({published['rule']})."]
     return [*lines, ""]
 
 
-_EDGE = ("frequency_hz", "flop_per_cycle", "utilisation", "energy_coefficient", "power_per_sm", "power_static")
+_WAYS = {
+    "stream": "a stream of a green context",
+    "hint": "and the carve-out hint",
+    "current": "and the context current",
+}
 
 
-def load_parameters(path: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Read a profile's model parameters: fields of an instance, and of the GPU of its server.
-
-    Raises `InputError` with file, field and reason if it is no profile.
-    """
-    from hisopt.errors import InputError
-
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: {error.strerror if isinstance(error, OSError) else 'not a UTF-8 text file'}"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema_version: missing or not {SCHEMA_VERSION}; write a profile by hisopt.profile --output"
+def _series(series: dict[str, Any]) -> list[str]:
+    lines = ["", f"{series['mode']}, on {_WAYS[series['way']]}, {len(series['samples'])} numbers of SMs:"]
+    if ratio := series["step_ratio"]:
+        lines.append(
+            f"  seconds on {ratio['sms'][0]} over {ratio['sms'][1]} SMs: {ratio['ratio']:.3f} "
+            f"(linear in v: {ratio['linear']:.3f})"
         )
-    found = document.get("parameters")
-    if not isinstance(found, dict) or set(found) - {"flop_edge", "flop_device", "edge"} or not found:
-        raise InputError(f"{path}: parameters: must hold flop_edge, flop_device, edge, or some of them")
-    edge = found.pop("edge", {})
-    if not isinstance(edge, dict) or set(edge) - set(_EDGE):
-        raise InputError(f"{path}: parameters.edge: must hold some of {', '.join(_EDGE)}")
-    for name, value in [*found.items(), *((f"edge.{name}", value) for name, value in edge.items())]:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
-            raise InputError(f"{path}: parameters.{name}: is {value!r}, must be a positive number")
-    return {name: float(value) for name, value in found.items()}, {name: float(value) for name, value in edge.items()}
+    if speed := series["speed"]:
+        low, high = speed["utilisation_95"]
+        worst = max(abs(value) for value in speed["residuals"])
+        lines.append(
+            f"  (9): rho = {speed['utilisation']:.4f} (95 %: {low:.4f} to {high:.4f}), off by at most {100 * worst:.1f} %; "
+            f"grows as v^{speed['exponent']:.3f} ({speed['exponent_95'][0]:.3f} to {speed['exponent_95'][1]:.3f})"
+        )
+    if waves := series["waves"]:
+        lines.append(
+            f"  (9) with waves: rho = {waves['utilisation']:.4f}, {100 * waves['quantised_share']:.0f} % of the work in waves; "
+            f"rms error {100 * waves['rms']:.1f} % in place of {100 * speed['rms']:.1f} %"
+        )
+    if power := series["power"]:
+        worst = max(abs(value) for value in power["residuals_w"])
+        lines.append(
+            f"  (10), kappa = {power['kappa']:g}: mu1 = {power['mu1']:.3f} ({power['mu1_95'][0]:.3f} to "
+            f"{power['mu1_95'][1]:.3f}), mu2 = {power['mu2']:.1f} ({power['mu2_95'][0]:.1f} to {power['mu2_95'][1]:.1f}), "
+            f"off by at most {worst:.0f} W"
+        )
+    return lines
 
 
 def main() -> None:

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
-FLOP_PER_CYCLE = {(8, 0): 2048, (9, 0): 4096}
-"""D, dense bf16 or fp16 FLOP a cycle of one SM, by compute capability: A100 312 TFLOP/s = 108 SMs x 1410 MHz x 2048; H100 and
-H200 989 TFLOP/s = 132 SMs x 1830 MHz x 4096 (NVIDIA's data sheets)."""
+FLOP_PER_CYCLE = {
+    (8, 0): {"bfloat16": 2048, "float16": 2048, "float32": 128},
+    (9, 0): {"bfloat16": 4096, "float16": 4096, "float32": 256},
+}
+"""D, dense FLOP a cycle of one SM, by compute capability and precision (float32 without TF32, torch's default): A100 312 and
+19.5 TFLOP/s = 108 SMs x 1410 MHz x 2048 and 128; H100 and H200 989 TFLOP/s = 132 SMs x 1830 MHz x 4096, and 67 TFLOP/s =
+132 SMs x 1980 MHz x 256 (NVIDIA's data sheets)."""
 
 
 def fit_speed(
@@ -35,7 +39,51 @@ def fit_speed(
         "exponent": float(free.slope),
         "exponent_95": [float(free.slope - width), float(free.slope + width)],
         "residuals": (np.exp(ratio - ratio.mean()) - 1).tolist(),
+        "rms": float(np.sqrt(((np.exp(ratio - ratio.mean()) - 1) ** 2).mean())),
         "flop_per_cycle": flop_per_cycle,
+    }
+
+
+def fit_waves(
+    sms: Sequence[float],
+    seconds: Sequence[float],
+    clock_hz: Sequence[float],
+    flop: float,
+    flop_per_cycle: float,
+    whole: int,
+) -> dict[str, Any]:
+    """Fit (9) with a share q of the work that comes in waves of as many blocks as the whole card has SMs, V.
+
+    Kernels that launch V persistent blocks need ceil(V / v) rounds on v SMs. So t = flop / (F D rho) ((1 - q) / v +
+    q ceil(V / v) / V), which is (9) at v = V and at q = 0; least squares of relative errors. Returns ``utilisation`` rho,
+    ``quantised_share`` q with a 95 % interval (first order), ``residuals`` (measured over fitted speed minus 1) and ``rms``
+    of the relative errors in time. Raises ValueError where the samples do not tell the two terms apart.
+    """
+    from scipy import stats
+
+    v, t, f = (np.asarray(values, dtype=float) for values in (sms, seconds, clock_hz))
+    _check(v)
+    scaled = t * f * flop_per_cycle / flop
+    basis = np.column_stack([1 / v, np.ceil(whole / v) / whole]) / scaled[:, None]
+    if np.linalg.cond(basis) > 1e6:
+        raise ValueError("these numbers of SMs divide the card evenly, so waves do not show")
+    (linear, waves), *_ = np.linalg.lstsq(basis, np.ones(len(v)), rcond=None)
+    fitted = basis @ np.array([linear, waves])
+    total = linear + waves
+    if total <= 0:
+        raise ValueError("times do not follow a law with waves")
+    half = None
+    if (free := len(v) - 2) > 0:
+        covariance = np.linalg.inv(basis.T @ basis) * ((1 - fitted) ** 2).sum() / free
+        slope = np.array([-waves, linear]) / total**2
+        half = float(stats.t.ppf(0.975, free) * np.sqrt(max(slope @ covariance @ slope, 0.0)))
+    share = float(waves / total)
+    return {
+        "utilisation": float(1 / total),
+        "quantised_share": share,
+        "quantised_share_95": None if half is None else [share - half, share + half],
+        "residuals": (fitted - 1).tolist(),
+        "rms": float(np.sqrt(((1 - fitted) ** 2).mean())),
     }
 
 

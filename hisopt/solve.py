@@ -93,7 +93,7 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.option(
     "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
 )
-@click.option("--profile", metavar="FILE", help="FLOPs of a step measured by hisopt.profile, in place of Table II's.")
+@click.option("--profile", metavar="FILE", help="Parameters that hisopt.profile found, in place of Table II's.")
 @click.option("--quality", metavar="FILE", help="Quality table fitted by hisopt.fit, in place of the instance's.")
 @click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")

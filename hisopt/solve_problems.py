@@ -65,13 +65,14 @@ def settings(options: dict[str, Any]) -> list[Setting]:
             raise InputError(f"--seed: is {seed}, must be >= 0")
         instance = _instance(options, seed, corpus)
         source = options["instance"] if options["instance"] is not None else options["preset"] or "small"
-        instance, said = _with_quality(_profiled(instance, options["profile"]), options)
+        instance, measured = _profiled(instance, options["profile"])
+        instance, fitted = _with_quality(instance, options)
         try:
             problems, notes = _problems(instance, options)
         except InputError as error:
             raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
         filled = problems[-1].instance
-        found.append(Setting(filled, source, options["instance"] is None, seed, tuple(problems), (*said, *notes)))
+        found.append(Setting(filled, source, options["instance"] is None, seed, tuple(problems), (*measured, *fitted, *notes)))
     return found
 
 
@@ -162,16 +163,16 @@ def _with_embeddings(instance: Instance | IccInstance, vectors: FloatArray, file
     return instance.replace(embeddings=vectors)
 
 
-def _profiled(instance: Instance | IccInstance, profile: str | None) -> Instance | IccInstance:
+def _profiled(instance: Instance | IccInstance, profile: str | None) -> tuple[Instance | IccInstance, list[str]]:
+    """Return the instance with a profile's parameters, and notes on what they are."""
+    from hisopt.calibration import calibrated, load_profile
     from hisopt.instance import Instance
-    from hisopt.profile import load_parameters
 
     if profile is None:
-        return instance
+        return instance, []
     if not isinstance(instance, Instance):
         raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
-    system, edge = load_parameters(profile)
-    return instance.replace(**system, edge=instance.edge.replace(**edge))
+    return calibrated(instance, load_profile(profile))
 
 
 def _with_quality(
