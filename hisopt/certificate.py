@@ -18,7 +18,7 @@ from hisopt.equations import (
     transmission_cost,
 )
 from hisopt.errors import InputError
-from hisopt.instance import Instance
+from hisopt.instances import Instance
 
 
 def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray]:

@@ -18,7 +18,7 @@ import numpy as np
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.errors import InputError
-from hisopt.instance import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
+from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
 
 _SLIVER = 1e-12  # of the budget, for all work that costs nothing
 _NO_DIRECTION = 1e-6  # length of a cluster's mean below which it points nowhere

@@ -16,7 +16,7 @@ from hisopt.equations import (
     edge_work_cost,
     icc_breakdown,
 )
-from hisopt.instance import IccInstance, Instance, StepLimits
+from hisopt.instances import IccInstance, Instance, StepLimits
 from hisopt.problem import Problem
 
 FEASIBILITY_TOLERANCE = 1e-9  # relative, on the budget of real SMs; everything else is exact

@@ -18,7 +18,7 @@ from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
 from hisopt.equations import public_similarity
 from hisopt.errors import InputError
-from hisopt.instance import Instance
+from hisopt.instances import Instance
 
 _DIGITS = 50
 _MARGIN = Decimal("1e-30")

@@ -9,7 +9,7 @@ import pyomo.environ as pyo
 
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import quality_at_bins, with_slivers
-from hisopt.instance import IccInstance, Instance
+from hisopt.instances import IccInstance, Instance
 from hisopt.problem import Problem
 
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.

@@ -18,7 +18,7 @@ from hisopt.equations import (
     rule_similarity,
     steps_sms,
 )
-from hisopt.instance import Instance
+from hisopt.instances import Instance
 from hisopt.models.common import (
     ROOM,
     add_steps,

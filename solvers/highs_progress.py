@@ -8,7 +8,7 @@ from typing import Any
 
 from pyomo.contrib.solver.solvers.highs import Highs
 
-from hisopt.solvers.interface import Deadline
+from hisopt.solvers.base import Deadline
 
 Tell = Callable[[bool, float], None]
 

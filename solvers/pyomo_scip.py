@@ -8,8 +8,8 @@ from types import ModuleType
 from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
-from hisopt.solvers.external import solve_model
-from hisopt.solvers.interface import Solver
+from hisopt.solvers.backend import solve_model
+from hisopt.solvers.base import Solver
 
 _PROVEN = 1e-6  # relative
 _LEAST_SMS = 1e-2
@@ -61,7 +61,7 @@ class AllocationScip(_Scip):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        from hisopt.models import allocation
+        from hisopt.models.allocation.natural import natural as allocation
 
         return _untold(problem) or _solve(allocation, problem, limits)
 
@@ -74,7 +74,7 @@ class JointScip(_Scip):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        from hisopt.models import joint
+        from hisopt.models.joint.natural import natural as joint
 
         return _untold(problem) or _solve(joint, problem, limits)
 

@@ -71,7 +71,7 @@ def test_arrows(file: Path) -> None:
 
 @pytest.mark.parametrize("where", [ROOT, ROOT / "tests", Path("/")], ids=["checkout", "tests", "elsewhere"])
 def test_the_package_imports_from_anywhere(where: Path) -> None:
-    program = "import hisopt.solvers.table, hisopt.models.pairs, hisopt.experiments.records; print(hisopt.__version__)"
+    program = "import hisopt.solvers.registry, hisopt.models.clustering.pairs, hisopt.experiments.campaigns.records; print(hisopt.__version__)"
     done = subprocess.run([sys.executable, "-c", program], cwd=where, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -81,7 +81,7 @@ def test_the_checkout_alone_imports_its_siblings(tmp_path: Path) -> None:
     program = (
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
         f"sys.path = [p for p in sys.path if '__editable__' not in p]; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import hisopt, hisopt.solvers.table, hisopt.models.pairs, hisopt.experiments.records\n"
+        "import hisopt, hisopt.solvers.registry, hisopt.models.clustering.pairs, hisopt.experiments.campaigns.records\n"
         f"assert hisopt.__file__.startswith({str(ROOT / 'hisopt')!r}), hisopt.__file__"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)

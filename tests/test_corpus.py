@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import hisopt
-from hisopt.corpus import embed, load, shipped
 from hisopt.errors import InputError
+from hisopt.text.corpus import embed, load, shipped
 
 
 def test_the_corpus_is_large_and_varied() -> None:
@@ -69,7 +69,7 @@ def test_prompts_as_people_write_them(
     name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr("hisopt.corpus.embed", lambda prompts: np.eye(len(prompts)))
+    monkeypatch.setattr("hisopt.text.corpus.embed", lambda prompts: np.eye(len(prompts)))
     assert load(tmp_path / name).prompts == ("a red boat, at sea", "an old cello")
 
 

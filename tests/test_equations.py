@@ -10,8 +10,8 @@ import pytest
 
 from hisopt import Decision, Problem, evaluate
 from hisopt.equations import breakdown, optimal_sms, quality_table
-from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.instance import Gpu, Instance, QualityTable
+from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance
+from hisopt.instances import Gpu, Instance, QualityTable
 
 
 def number(array: np.ndarray, n: int) -> Fraction:

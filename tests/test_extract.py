@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hisopt.arrays import FloatArray
-from hisopt.corpus import unit_rows
-from hisopt.extract import phrases_of, public_prompt, similarities, unshared_words, words_of
+from hisopt.text.corpus import unit_rows
+from hisopt.text.extract import phrases_of, public_prompt, similarities, unshared_words, words_of
 
 WORDS = ("cat", "sofa", "red", "grey", "ball", "oak", "winter")
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hisopt.commands.fit import BINS, fit, fit_bin, hiqm, nearest_bin, read
+from hisopt.diffusion.quality_table import load_quality
 from hisopt.errors import InputError
-from hisopt.fit import BINS, fit, fit_bin, hiqm, nearest_bin, read
-from hisopt.quality_table import load_quality
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

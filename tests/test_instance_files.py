@@ -12,8 +12,7 @@ import pytest
 import hisopt
 from hisopt import PRESETS, IccInstance, Instance
 from hisopt.errors import InputError
-from hisopt.instance import load
-from hisopt.instance_files import schema
+from hisopt.instances.files import load, schema
 
 EXAMPLE = Path(hisopt.__file__).parent / "data" / "example.json"
 

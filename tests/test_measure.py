@@ -15,12 +15,12 @@ import pytest
 import torch
 
 import hisopt
-from hisopt import flops, measure
-from hisopt.calibration import load_profile
+from hisopt.diffusion import flops, measure
+from hisopt.diffusion.calibration import load_profile
+from hisopt.diffusion.measurement_plan import ranked
+from hisopt.diffusion.meters import CpuMeter, Timing, Unavailable
+from hisopt.diffusion.sm_law import FLOP_PER_CYCLE, fit_power, fit_speed, fit_waves
 from hisopt.errors import InputError
-from hisopt.measurement_plan import ranked
-from hisopt.meters import CpuMeter, Timing, Unavailable
-from hisopt.sm_law import FLOP_PER_CYCLE, fit_power, fit_speed, fit_waves
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,
@@ -292,9 +292,9 @@ def test_blocks_are_compiled_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> 
 KILLED = """
 import json, os, random, signal, sys
 from pathlib import Path
-import hisopt.records as records
-from hisopt import measure
-from hisopt.meters import CpuMeter
+import hisopt.diffusion.records as records
+from hisopt.diffusion import measure
+from hisopt.diffusion.meters import CpuMeter
 
 path, spec, conditions = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 whole = records.os.write
@@ -373,7 +373,7 @@ def test_samples_of_other_conditions_or_no_samples_are_refused(tmp_path: Path) -
 )  # fmt: skip
 def test_without_one_dependency(missing: str, line: str | None, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps(TINY))
-    code = f"import sys; sys.modules[{missing!r}] = None; from hisopt.profile import main; main()"
+    code = f"import sys; sys.modules[{missing!r}] = None; from hisopt.commands.profile import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--model", "c.json", "--resolution", "64", "--device", "cpu", "--dtypes", "float32",
          "--no-compile", "--repeats", "1", "--format", "json", "--output", "p.json"],

@@ -11,10 +11,10 @@ import pytest
 import torch
 from simulated_gpu import CLOCK_MHZ, IDLE_W, PER_SM_W, STATIC_W, STEP_S, WHOLE, NVMLError, SimulatedGpu, install
 
-from hisopt import measure
-from hisopt.board import Board, Sampler
-from hisopt.green_contexts import WAYS
-from hisopt.meters import CudaMeter, Timing, Unavailable
+from hisopt.diffusion import measure
+from hisopt.diffusion.board import Board, Sampler
+from hisopt.diffusion.green_contexts import WAYS
+from hisopt.diffusion.meters import CudaMeter, Timing, Unavailable
 
 CONDITIONS = {"resolution": 64, "text_tokens": 7, "forward_passes": 2, "batch": 1}
 SPEC = {"denoiser": {"_class_name": "SD3Transformer2DModel"}, "latent_factor": 8}
@@ -27,7 +27,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu:
     found = SimulatedGpu()
     install(found, monkeypatch)
     monkeypatch.setattr(measure, "_work", lambda *_: found.step)
-    monkeypatch.setattr("hisopt.measure.gc.collect", lambda: 0)  # takes longer than everything else here
+    monkeypatch.setattr("hisopt.diffusion.measure.gc.collect", lambda: 0)  # takes longer than everything else here
     return found
 
 
@@ -206,7 +206,7 @@ def test_a_fault_of_any_call_loses_one_sample_at_most(
 ) -> None:
     if name in DRIVER:
         without(monkeypatch, "cuda.core")
-    monkeypatch.setattr("hisopt.meters.Sampler", quiet_sampler)
+    monkeypatch.setattr("hisopt.diffusion.meters.Sampler", quiet_sampler)
     count = calls_of_a_sweep(gpu, tuple(CORE if name not in DRIVER else DRIVER))[name]
     at = {"first": 1, "middle": (count + 1) // 2, "last": count, "always": None}[when]
     error = NVMLError("Insufficient Permissions") if name in NVML else RuntimeError(f"no symbol {name}")

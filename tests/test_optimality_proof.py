@@ -11,10 +11,10 @@ import pytest
 from hisopt import Decision, Instance, Limits, Problem, evaluate
 from hisopt.equations import steps_sms
 from hisopt.errors import InputError
-from hisopt.experiments.random_instances import draw_instance, paper_preset
+from hisopt.experiments.campaigns.random_instances import draw_instance, paper_preset
 from hisopt.optimality_proof import prove
-from hisopt.solvers.hac import average_linkage
-from hisopt.solvers.joint_exact import JointExact
+from hisopt.solvers.clustering.hac import average_linkage
+from hisopt.solvers.joint.exact import JointExact
 
 
 def drawn(seed: int) -> Instance:

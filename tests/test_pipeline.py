@@ -20,8 +20,8 @@ from diffusers import (
 from tiny_models import tiny_flux, tiny_sd3, tiny_sd35
 
 from hisopt.decision import Decision
+from hisopt.diffusion.pipeline import HybridInference, Prompt
 from hisopt.errors import InputError
-from hisopt.pipeline import HybridInference, Prompt
 
 STEPS = 5
 PROMPTS = ["a red cat", "a blue dog", "the old tree", "some bird"]

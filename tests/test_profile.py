@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hisopt import PRESETS, Instance, flops
-from hisopt.calibration import SAME_FLOP, TABLE_FLOP, calibrated, load_profile
+from hisopt import PRESETS, Instance
+from hisopt.commands.profile import count
+from hisopt.diffusion import flops
+from hisopt.diffusion.calibration import SAME_FLOP, TABLE_FLOP, calibrated, load_profile
 from hisopt.errors import InputError
-from hisopt.profile import count
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS
-from hisopt.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
 from hisopt.errors import InputError
+from hisopt.text.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
 
 PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
 

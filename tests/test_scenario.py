@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hisopt import PRESETS, IccInstance, Limits, Problem
-from hisopt.instance import QualityTable
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.icc import Enumeration
+from hisopt.instances import QualityTable
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.steps.enumeration import Enumeration
 
 
 def test_the_icc_preset_has_no_modules_and_weights_that_leave_a_choice() -> None:

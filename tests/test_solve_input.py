@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS, Limits
-from hisopt import solve as program
-from hisopt.instance import load
-from hisopt.solve_problems import settings
-from hisopt.solvers.runner import Outcome, check
+from hisopt.commands import solve as program
+from hisopt.commands.request import settings
+from hisopt.instances.files import load
+from hisopt.solvers.run.runner import Outcome, check
 
 UNIT = np.eye(5, 8)
 OPTIONS: dict[str, Any] = {
@@ -66,7 +66,7 @@ class HereAndNow:
 
 @pytest.fixture
 def solve_here(solve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("hisopt.solvers.runner.Runner", HereAndNow)
+    monkeypatch.setattr("hisopt.solvers.run.runner.Runner", HereAndNow)
     return solve
 
 
@@ -77,7 +77,7 @@ def files(folder: Path) -> None:
     (folder / "three.txt").write_text("a\nb\nc\n")
     (folder / "commas.csv").write_text("prompt,subject\na boat, at sea,x\n")
     (folder / "binary.txt").write_bytes(b"\x00\x01")
-    example = json.loads((Path(program.__file__).parent / "data" / "example.json").read_text())
+    example = json.loads((Path(program.__file__).parents[1] / "data" / "example.json").read_text())
     (folder / "ok.json").write_text(json.dumps(example))
     (folder / "bad.json").write_text(json.dumps(example | {"users": 0, "foo": 1}))
     (folder / "old.json").write_text(json.dumps(example | {"schema_version": True}))
@@ -143,7 +143,7 @@ def test_more_users_get_more_sms() -> None:
 
 
 def test_all_of_ones_own_prompts_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hisopt.corpus.embed", lambda prompts: np.eye(len(prompts)))
+    monkeypatch.setattr("hisopt.text.corpus.embed", lambda prompts: np.eye(len(prompts)))
     lines = [f"prompt {n}" for n in range(37)]
     (tmp_path / "mine.txt").write_text("\n".join(lines))
     (found,) = settings(OPTIONS | {"prompts": str(tmp_path / "mine.txt")})
@@ -167,7 +167,7 @@ def test_prompts_without_embeddings_are_embedded(tmp_path: Path, monkeypatch: py
     document = json.loads((tmp_path / "ok.json").read_text())
     del document["embeddings"]
     (tmp_path / "words.json").write_text(json.dumps(document))
-    monkeypatch.setattr("hisopt.corpus.embed", lambda prompts: np.eye(len(prompts)))
+    monkeypatch.setattr("hisopt.text.corpus.embed", lambda prompts: np.eye(len(prompts)))
     (found,) = settings(OPTIONS | {"instance": str(tmp_path / "words.json")})
     np.testing.assert_array_equal(found.instance.embeddings, np.eye(4))  # type: ignore[arg-type]
     assert any("embedded with all-MiniLM-L6-v2" in note for note in found.notes)
@@ -175,7 +175,7 @@ def test_prompts_without_embeddings_are_embedded(tmp_path: Path, monkeypatch: py
     def missing(prompts: Any) -> None:
         raise InputError("embedding your own prompts needs sentence-transformers")
 
-    monkeypatch.setattr("hisopt.corpus.embed", missing)
+    monkeypatch.setattr("hisopt.text.corpus.embed", missing)
     with pytest.raises(InputError, match="sentence-transformers"):
         settings(OPTIONS | {"instance": str(tmp_path / "words.json"), "kinds": ("clustering",)})
 

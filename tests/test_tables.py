@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from hisopt import PRESETS, Problem, Termination
-from hisopt.render import to_csv, to_latex
+from hisopt.commands.render import to_csv, to_latex
+from hisopt.commands.request import Setting
+from hisopt.commands.tables import to_table, width_and_charset
 from hisopt.result import SolutionStatus
-from hisopt.solve_problems import Setting
-from hisopt.solvers.hac import Hac
-from hisopt.solvers.joint_heuristics import LocalSearch
-from hisopt.solvers.pairs import PairsHighs
-from hisopt.solvers.runner import Run
-from hisopt.tables import to_table, width_and_charset
+from hisopt.solvers.clustering.hac import Hac
+from hisopt.solvers.clustering.pairs import PairsHighs
+from hisopt.solvers.joint.heuristics import LocalSearch
+from hisopt.solvers.run.runner import Run
 
 INSTANCE = PRESETS["paper"].sample(0)
 PROBLEM = Problem("clustering", INSTANCE, "mean")

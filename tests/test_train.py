@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hisopt.solvers import ippo
+from hisopt.solvers.policy import ippo
 
 QUICK = (
     "--preset",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hisopt.errors import InputError
-from hisopt.vectors import read, scaled
+from hisopt.text.vectors import read, scaled
 
 ROWS = np.random.default_rng(0).normal(size=(5, 12))
 UNIT = ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True)

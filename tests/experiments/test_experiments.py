@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from hisopt import Instance, Limits, Problem, Termination
-from hisopt.experiments import contradictions, policies, policy_report, records, validation
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.joint_heuristics import Greedy
-from hisopt.solvers.runner import Run, Runner
-from hisopt.solvers.subsets import Subsets
-from hisopt.solvers.table import load_file
+from hisopt.experiments.campaigns import contradictions, policies, policy_report, records, validation
+from hisopt.solvers.base import Solver
+from hisopt.solvers.full.subsets import Subsets
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.joint.heuristics import Greedy
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.runner import Run, Runner
 
 
 def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:
@@ -79,7 +79,7 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
     for text in ("1", "2", "1"):
         file = tmp_path / "own.py"
         file.write_text(
-            "from hisopt.result import Guarantee\nfrom hisopt.solvers.interface import Solver\n"
+            "from hisopt.result import Guarantee\nfrom hisopt.solvers.base import Solver\n"
             f"class Own(Solver):\n    name, kinds, guarantee = 'own', ('joint',), Guarantee.HEURISTIC\n    number = {text}\n"
         )
         solver = load_file(f"{file}:Own")
@@ -93,7 +93,7 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
         "_read_source",
         lambda name, file, changed: (
             ("edited", read(name, file, changed)[1])
-            if name == "hisopt.solvers.scalar_coupling"
+            if name == "hisopt.solvers.joint.scalar_coupling"
             else read(name, file, changed)
         ),
     )

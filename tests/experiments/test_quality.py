@@ -13,13 +13,21 @@ import pytest
 import torch
 from tiny_models import save_tiny_clip, tiny_sd3
 
-from hisopt import corpus
-from hisopt.corpus import Corpus, unit_rows
+from hisopt.commands.fit import fit, read
 from hisopt.errors import InputError
-from hisopt.experiments import quality
-from hisopt.experiments.quality import COLUMNS, Conditions, Group, clip_judge, measure, pairs_by_similarity, to_csv
-from hisopt.experiments.records import Store
-from hisopt.fit import fit, read
+from hisopt.experiments.campaigns import quality
+from hisopt.experiments.campaigns.quality import (
+    COLUMNS,
+    Conditions,
+    Group,
+    clip_judge,
+    measure,
+    pairs_by_similarity,
+    to_csv,
+)
+from hisopt.experiments.campaigns.records import Store
+from hisopt.text import corpus
+from hisopt.text.corpus import Corpus, unit_rows
 
 CORPUS = Corpus(
     ("a red cat", "the blue dog", "some bird"),
@@ -218,5 +226,5 @@ def test_bad_input(
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert message in error
-    assert error.splitlines()[-1].startswith("hisopt.experiments.quality: ")
+    assert error.splitlines()[-1].startswith("hisopt.experiments.campaigns.quality: ")
     assert not (tmp_path / "scores.csv").exists()

@@ -13,16 +13,16 @@ import pytest
 from hisopt import PRESETS, Instance, Limits, Problem, evaluate
 from hisopt.decision import Decision
 from hisopt.errors import InputError
-from hisopt.instance import PublicPrompt, StepLimits
+from hisopt.instances import PublicPrompt, StepLimits
 from hisopt.models.export import SUFFIXES, form_of, write
-from hisopt.solvers.closed_form import ClosedForm
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.icc import Enumeration
-from hisopt.solvers.integer_allocation import IntegerAllocation
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.joint_integer import JointExactInteger
-from hisopt.solvers.partitions import Partitions
-from hisopt.solvers.subsets import Subsets
+from hisopt.solvers.allocation.closed_form import ClosedForm
+from hisopt.solvers.allocation.whole import IntegerAllocation
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.clustering.partitions import Partitions
+from hisopt.solvers.full.subsets import Subsets
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.joint.whole import JointExactInteger
+from hisopt.solvers.steps.enumeration import Enumeration
 
 STEPS = StepLimits(total=6, common_max=3, edge_max=2, device_max=6)
 LINEAR = ("clustering, mean", "clustering, sum", "steps")

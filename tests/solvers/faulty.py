@@ -17,9 +17,9 @@ import numpy as np
 
 from hisopt import Decision, Limits, Problem, SolverResult, Termination
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.progress import report
+from hisopt.solvers.base import Solver
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.run.progress import report
 
 
 @dataclass(frozen=True)

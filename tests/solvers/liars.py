@@ -17,8 +17,8 @@ import numpy as np
 
 from hisopt import Limits, Problem, SolverResult, Termination
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
+from hisopt.solvers.base import Solver
+from hisopt.solvers.joint.exact import JointExact
 
 Lie = Callable[[SolverResult], Any]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from hisopt import Limits, Problem, SolverResult, Termination
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.worker import GRACE_S
+from hisopt.solvers.base import Solver
+from hisopt.solvers.run.worker import GRACE_S
 
 LIMIT_S = 0.2
 

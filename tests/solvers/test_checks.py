@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, SolverResult, Termination, evaluate
-from hisopt.solvers.checks import Outcome, Run, beats, check, contradictions
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.joint_heuristics import Greedy
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.joint.heuristics import Greedy
+from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions
 
 INSIDE, OUTSIDE = 0.9, 1.1  # of a tolerance
 

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS, Instance, Limits, Problem, Termination, evaluate
-from hisopt.corpus import shipped, unit_rows
 from hisopt.equations import rule_similarity
-from hisopt.experiments.random_instances import draw_instance
-from hisopt.instance import PublicPrompt
-from hisopt.solvers import branch_bound
-from hisopt.solvers.balance import balance
-from hisopt.solvers.branch_bound import BranchBound, Search
-from hisopt.solvers.hac_refined import HacRefined, refine
-from hisopt.solvers.ilp import IlpHighs, IlpScip
-from hisopt.solvers.interface import Deadline
-from hisopt.solvers.kmeans import KMeans
-from hisopt.solvers.pairs import PairsHighs
-from hisopt.solvers.partitions import Partitions
-from hisopt.solvers.sdp import PengWeiSdp
-from hisopt.solvers.subsets import Subsets
+from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.instances import PublicPrompt
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.clustering.branch_bound import search as branch_bound
+from hisopt.solvers.clustering.branch_bound.balance import balance
+from hisopt.solvers.clustering.branch_bound.search import BranchBound, Search
+from hisopt.solvers.clustering.ilp import IlpHighs, IlpScip
+from hisopt.solvers.clustering.kmeans import KMeans
+from hisopt.solvers.clustering.pairs import PairsHighs
+from hisopt.solvers.clustering.partitions import Partitions
+from hisopt.solvers.clustering.refined_hac import HacRefined, refine
+from hisopt.solvers.clustering.sdp import PengWeiSdp
+from hisopt.solvers.full.subsets import Subsets
+from hisopt.text.corpus import shipped, unit_rows
 
 LIMITS = Limits(time_s=300)
 CRITERIA = ("mean", "centroid", "sum")

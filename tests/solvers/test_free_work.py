@@ -9,12 +9,12 @@ import pytest
 
 from hisopt import Instance, Limits, Problem, Termination, evaluate
 from hisopt.equations import optimal_sms, steps_sms, with_slivers
-from hisopt.experiments.random_instances import draw_instance
+from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.runner import Outcome, beats, check
-from hisopt.solvers.subsets import Subsets
-from hisopt.solvers.table import registered
+from hisopt.solvers.base import Solver
+from hisopt.solvers.full.subsets import Subsets
+from hisopt.solvers.registry import registered
+from hisopt.solvers.run.runner import Outcome, beats, check
 
 LIMITS = Limits(time_s=60, seed=1)
 FREE: dict[str, dict[str, Any]] = {

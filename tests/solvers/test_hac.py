@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from hisopt.corpus import shipped, unit_rows
-from hisopt.solvers.hac import average_linkage, cut, reciprocal_merges
+from hisopt.solvers.clustering.hac import average_linkage, cut, reciprocal_merges
+from hisopt.text.corpus import shipped, unit_rows
 
 
 def points(users: int, seed: int) -> np.ndarray:

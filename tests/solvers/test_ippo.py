@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from hisopt import PRESETS
-from hisopt.corpus import shipped
 from hisopt.errors import InputError
-from hisopt.instance import StepLimits
-from hisopt.solvers import ippo
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.ippo import AgentNetworks, Contexts, Policy, RewardScale, Settings, Trainer, advantages
-from hisopt.solvers.policy_gap import CHOOSING, held_out
-from hisopt.solvers.step_game import StepGame
+from hisopt.instances import StepLimits
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.policy import ippo
+from hisopt.solvers.policy.ippo import AgentNetworks, Contexts, Policy, RewardScale, Settings, Trainer, advantages
+from hisopt.solvers.policy.policy_gap import CHOOSING, held_out
+from hisopt.solvers.policy.step_game import StepGame
+from hisopt.text.corpus import shipped
 
 QUICK = Settings(
     preset="small", reward="marginal", observation="cluster", shared=True, hidden=(16,), batch=16, minibatches=2,

@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from hisopt import Instance, Limits, Problem, Termination, evaluate
-from hisopt.instance import Gpu, Latent, Radio, StepLimits, Weights
+from hisopt.instances import Gpu, Latent, Radio, StepLimits, Weights
 from hisopt.result import relative_gap
-from hisopt.solvers import bound_steps, step_tables
-from hisopt.solvers.interface import Deadline, OutOfTime
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.joint_milp import JointMilp
+from hisopt.solvers.base import Deadline, OutOfTime
+from hisopt.solvers.joint import bound_steps, step_tables
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.joint.milp import JointMilp
 
 ONE: dict[str, Any] = {
     "frequency_hz": 1.0, "flop_per_cycle": 1.0, "utilisation": 1.0, "energy_coefficient": 1.0, "power_per_sm": 0.0,

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
-from hisopt.render import to_csv, to_json, to_table
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.runner import Run, Runner, contradictions
-from hisopt.solvers.table import load_file
+from hisopt.commands.render import to_csv, to_json, to_table
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.runner import Run, Runner, contradictions
 
 LIARS = Path(__file__).with_name("liars.py")
 CRASHED, REFUSED = Termination.CRASHED, SolutionStatus.INFEASIBLE

@@ -11,10 +11,10 @@ import pytest
 
 from hisopt import PRESETS, Limits, Problem, Termination
 from hisopt.errors import InputError
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.place import VERBOSE
-from hisopt.solvers.runner import Runner
-from hisopt.solvers.table import check_names, load_file
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.registry import check_names, load_file
+from hisopt.solvers.run.place import VERBOSE
+from hisopt.solvers.run.runner import Runner
 
 PROBLEM = Problem("joint", clustered(PRESETS["small"].sample(0)))
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from hisopt import Decision, SolverResult, Termination
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
+from hisopt.solvers.base import Solver
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def test_files_that_fail_to_import_are_told_with_the_line(text: str, tmp_path: P
 
 SCRIPT = """
 from hisopt import PRESETS, Limits, Problem
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.runner import Runner
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.run.runner import Runner
 
 BASE = 2
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from hisopt import Instance, Limits, Problem, Termination
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.runner import Runner
-from hisopt.solvers.table import load_file
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.runner import Runner
 
 FAULTY = Path(__file__).with_name("faulty.py")
 MARK = "HISOPT_TEST_MARKER"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, Termination, evaluate
-from hisopt.solvers.branch_bound import BranchBound
-from hisopt.solvers.ilp import IlpHighs
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.progress import listening, report
-from hisopt.solvers.runner import Run, Runner
-from hisopt.solvers.table import load_file
+from hisopt.solvers.base import Solver
+from hisopt.solvers.clustering.branch_bound.search import BranchBound
+from hisopt.solvers.clustering.ilp import IlpHighs
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.progress import listening, report
+from hisopt.solvers.run.runner import Run, Runner
 
 FAULTY = Path(__file__).with_name("faulty.py")
 

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from hisopt import Problem
-from hisopt.experiments.random_instances import draw_instance
+from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.result import Limits
-from hisopt.solvers import branch_bound, clustering_task
-from hisopt.solvers.branch_bound import Search
-from hisopt.solvers.clustering_task import Task
-from hisopt.solvers.interface import Deadline
-from hisopt.solvers.merged_users import Weighted
-from hisopt.solvers.partition_cuts import cliques, separate
-from hisopt.solvers.size_limits import SizeLimits, Sizes
-from hisopt.solvers.spectral_relaxation import Cuts, SpectralSet, State
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.clustering.branch_bound import search as branch_bound
+from hisopt.solvers.clustering.branch_bound import task as clustering_task
+from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
+from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
+from hisopt.solvers.clustering.branch_bound.search import Search
+from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, Sizes
+from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, SpectralSet, State
+from hisopt.solvers.clustering.branch_bound.task import Task
 
 USERS = 6
 CASES = [

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hisopt import Limits
-from hisopt.solvers import coupling_search, scalar_coupling
-from hisopt.solvers.interface import Deadline
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.joint import coupling_search, scalar_coupling
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 

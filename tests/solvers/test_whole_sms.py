@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS, Decision, Instance, Limits, Problem, Termination, evaluate
-from hisopt.instance import Gpu, Latent, Radio, StepLimits, Weights
+from hisopt.instances import Gpu, Latent, Radio, StepLimits, Weights
 from hisopt.result import relative_gap
-from hisopt.solvers import joint_integer
-from hisopt.solvers.integer_allocation import IntegerAllocation, RoundDown, marginal_allocation
-from hisopt.solvers.joint_integer import JointExactInteger
-from hisopt.solvers.whole_sms import Merged, Options, merge
+from hisopt.solvers.allocation.whole import IntegerAllocation, RoundDown, marginal_allocation
+from hisopt.solvers.joint import whole as joint_integer
+from hisopt.solvers.joint.whole import JointExactInteger
+from hisopt.solvers.joint.whole_sms import Merged, Options, merge
 
 LIMITS = Limits(time_s=60)
 
@@ -307,7 +307,7 @@ def test_candidates_are_all_and_only_those_within_the_loss() -> None:
 
 
 def test_merge_in_arrays_equals_merge_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hisopt.solvers import whole_sms
+    from hisopt.solvers.joint import whole_sms
 
     for seed in range(40):
         rng = np.random.default_rng(seed)
