@@ -279,6 +279,20 @@ def scarce_sms(d: Draft) -> None:
         d.weights = {"quality": 0.0, "delay": 1.0, "energy": 0.0}
 
 
+def one_sm_each(d: Draft) -> None:
+    """A large cluster whose common step gains less than it costs on one SM, beside small ones that gain much."""
+    small = int(d.rng.integers(1, 4))
+    large = int(d.rng.integers(2, 10))
+    d.users, d.clusters = large + small, small + 1
+    d.labels = np.concatenate([np.zeros(large, dtype=np.int64), np.arange(1, small + 1)])
+    d.budget = float(d.rng.integers(d.clusters, 2 * d.clusters + 2))
+    gain = d.rng.uniform(0.3, 1.1) / d.rng.integers(1, 3)
+    d.device = np.where(d.labels == 0, gain * d.rng.uniform(0.98, 1.0, d.users), d.rng.uniform(0.5, 6, d.users))
+    d.limits = {"total": 1, "common_max": 1, "edge_max": 0, "device_min": 0, "device_max": 1}
+    d.weights = {"quality": 0.0, "delay": 1.0, "energy": 0.0}
+    d.similarity, d.vectors = np.full(d.users, 0.5), _vectors(d.rng, d.users)
+
+
 def useless_devices(d: Draft) -> None:
     """Users whose device is slower by up to twelve orders; where z_min = 0, the server can do all their steps."""
     d.limits = {"total": 2, "common_max": 2, "edge_max": 2, "device_min": int(d.rng.random() < 0.1), "device_max": 2}
@@ -328,6 +342,7 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
     tight_sizes: _WITH_VECTORS,
     near_ties: ("joint",),
     scarce_sms: _WITH_SMS,
+    one_sm_each: ("joint",),
     useless_devices: _WITH_STEPS,
     one_cluster: tuple(LARGEST),
     all_clusters: tuple(LARGEST),
