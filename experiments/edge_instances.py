@@ -282,11 +282,11 @@ def scarce_sms(d: Draft) -> None:
 def one_sm_each(d: Draft) -> None:
     """A large cluster whose common step gains less than it costs on one SM, beside small ones that gain much."""
     small = int(d.rng.integers(1, 4))
-    large = int(d.rng.integers(2, 10))
+    large = int(d.rng.integers(4, 17))
     d.users, d.clusters = large + small, small + 1
     d.labels = np.concatenate([np.zeros(large, dtype=np.int64), np.arange(1, small + 1)])
     d.budget = float(d.rng.integers(d.clusters, 2 * d.clusters + 2))
-    gain = d.rng.uniform(0.3, 1.1) / d.rng.integers(1, 3)
+    gain = d.rng.uniform(0.6, 1.1) / d.rng.choice([1, 1, 1, 2])
     d.device = np.where(d.labels == 0, gain * d.rng.uniform(0.98, 1.0, d.users), d.rng.uniform(0.5, 6, d.users))
     d.limits = {"total": 1, "common_max": 1, "edge_max": 0, "device_min": 0, "device_max": 1}
     d.weights = {"quality": 0.0, "delay": 1.0, "energy": 0.0}
