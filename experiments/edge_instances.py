@@ -247,6 +247,10 @@ def scales(d: Draft) -> None:
 def tight_sizes(d: Draft) -> None:
     """Limits on sizes that bind, that leave one partition, or that none can meet."""
     least = int(d.rng.integers(1, d.users + 1))
+    if d.rng.random() < 0.5:  # about the mean size: all clusters, or one fewer, or none that fit
+        least = min(max(d.users // d.clusters + int(d.rng.integers(-1, 2)), 1), d.users)
+        d.sizes = (least, least + int(d.rng.integers(0, 3)) if d.rng.random() < 0.5 else None)
+        return
     most = max(least, -(-d.users // d.clusters), int(d.rng.integers(1, d.users + 1)))
     d.sizes = (least, most if d.rng.random() < 0.7 else None)
 

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -27,7 +28,7 @@ from hisopt.evaluation import evaluate
 from hisopt.experiments import brute_force, edge_instances
 from hisopt.experiments.brute_force import Optimum, TooLarge
 from hisopt.problem import KINDS, Criterion, Kind, Problem
-from hisopt.result import Limits, SolutionStatus, SolverResult, Termination
+from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
 from hisopt.solvers.interface import Solver
 from hisopt.solvers.runner import CLAIM_TOLERANCE, Outcome, Run, Runner, beats, check, contradictions
 from hisopt.solvers.table import registered
@@ -112,6 +113,7 @@ def _alarm(signum: int, frame: FrameType | None) -> None:
 
 def solve_here(problem: Problem, solver: type[Solver], limits: Limits) -> Run | Finding:
     """Solve in this process with an alarm at the limit and the grace, and check the outcome as the runner does."""
+    solver().prepare()
     before = signal.signal(signal.SIGALRM, _alarm)
     start = time.perf_counter()
     signal.setitimer(signal.ITIMER_REAL, limits.time_s + GRACE_S, 0.5)
@@ -167,6 +169,12 @@ def judge(problem: Problem, optimum: Optimum | None, outcomes: list[Run | Findin
             found.append(Finding("contradiction", "evaluation", text))
     for run in runs:
         found += _judge_one(problem, optimum, run, limits)
+    known = optimum is not None or any(r.termination in (Termination.OPTIMAL, Termination.INFEASIBLE) for r in runs)
+    for run in runs:
+        exact = run.solver.guarantee is Guarantee.EXACT and run.solver.name not in SLOW
+        if known and exact and run.termination is Termination.TIME_LIMIT:
+            text = f"open at its limit with {run.objective} and bound {run.bound}, where enumeration or another proves"
+            found.append(Finding("unproven", run.solver.name, text))
     return found
 
 
@@ -241,7 +249,9 @@ def _without(cell: Cell, names: frozenset[str]) -> Cell:
 
 
 def _start() -> None:
-    """Limit the memory of a worker, so that a solver that asks for all of it fails alone."""
+    """Import what solvers import, outside their time, and limit memory, so that a solver that asks for all fails alone."""
+    for module in ("scipy.sparse.linalg", "scipy.cluster.hierarchy", "sklearn.cluster"):
+        import_module(module)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, hard))

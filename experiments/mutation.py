@@ -130,7 +130,9 @@ def _constants(value: float) -> Iterator[tuple[str, ast.AST]]:
     if value >= 2 or (isinstance(value, float) and value > 1e-3):
         yield from (("scaled", ast.Constant(round(value * 1.1, 12))), ("scaled", ast.Constant(round(value * 0.9, 12))))
     elif isinstance(value, float):
-        yield from (("constant", ast.Constant(value * 1e4)), ("constant", ast.Constant(-value)))
+        yield "constant", ast.Constant(value * 1e4 if value else 1.0)
+        if value:
+            yield "constant", ast.Constant(0.0)
 
 
 def _names(node: ast.Call | ast.Attribute | ast.Name) -> Iterator[tuple[str, ast.AST]]:
