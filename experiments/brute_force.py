@@ -18,7 +18,7 @@ from hisopt.instance import IccInstance, Instance
 from hisopt.problem import Problem
 
 MOST = 300_000  # plans of a cluster, loads of all clusters, or splits of the SMs that are enumerated
-_ZERO_SUM = 1e-9  # a cluster of n embeddings whose sum is no longer than n times this has no centroid: phi = 0
+_ZERO_SUM = 1e-6  # a cluster whose mean embedding is shorter than this points nowhere: phi = 0
 _BUDGET = 1e-9  # relative tolerance on the sum of the SMs
 _WHOLE = 1e-9  # how far from a whole number an SM count may be
 
