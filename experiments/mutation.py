@@ -98,7 +98,7 @@ def variants(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(node, ast.AugAssign) and type(node.op) in _COMPUTED:
         yield "arithmetic", ast.AugAssign(node.target, _COMPUTED[type(node.op)](), node.value)
         yield "deleted", ast.Pass()
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
         yield from _constants(node.value)
     elif isinstance(node, ast.BoolOp):
         yield "logic", ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
