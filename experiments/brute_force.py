@@ -270,7 +270,9 @@ def _options(instance: Instance, labels: IntArray, pairs: IntArray) -> list[_Opt
     w, energy, found = instance.weights, _step_energy(instance), []
     for m in sorted(set(labels.tolist())):
         own = np.flatnonzero(labels == m)
-        device = np.array([w.delay * _device_delay(instance, n) + w.energy * _device_energy(instance, n) for n in own])
+        device = np.array(
+            [w.delay * _device_delay(instance, n) + w.energy * _device_energy(instance, n) for n in map(int, own)]
+        )
         value, x, y, picks = _plans(quality[own][:, pairs[:, 0]] - device[:, None] * z, pairs)
         work = x + y
         best = [int(np.flatnonzero(work == k)[np.argmax(value[work == k])]) for k in np.unique(work)]
@@ -376,7 +378,7 @@ def _steps(instance: IccInstance) -> Optimum:
     total, steps = -_sending(instance), np.zeros((instance.users, 2), dtype=np.int64)
     for m in set(labels.tolist()):
         own = np.flatnonzero(labels == m)
-        rates = np.array([_icc_rates(instance, n) for n in own])
+        rates = np.array([_icc_rates(instance, n) for n in map(int, own)])
         values = quality[own][:, pairs[:, 0]] - rates[:, :1] * pairs[:, 1] - rates[:, 1:] * z
         value, x, _, picks = _plans(values, pairs)
         value = value - _icc_group(instance, len(own)) * x
