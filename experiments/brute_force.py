@@ -14,13 +14,23 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
+from hisopt.experiments.plain_formulas import (
+    cluster_work,
+    device_delay,
+    device_energy,
+    icc_group,
+    icc_rates,
+    qualities,
+    sending,
+    similarities,
+    step_energy,
+    work_costs,
+)
 from hisopt.instance import IccInstance, Instance
 from hisopt.problem import Problem
 
 MOST = 300_000  # plans of a cluster, loads of all clusters, or splits of the SMs that are enumerated
-_ZERO_SUM = 1e-6  # a cluster whose mean embedding is shorter than this points nowhere: phi = 0
 _BUDGET = 1e-9  # relative tolerance on the sum of the SMs
-_WHOLE = 1e-9  # how far from a whole number an SM count may be
 
 
 @dataclass(frozen=True)
@@ -84,150 +94,49 @@ def score(problem: Problem, decision: Decision) -> tuple[float | None, bool]:
     sms = decision.sms
     if sms is None or len(sms) != instance.max_clusters or not all(map(math.isfinite, sms)):
         return None, False
-    work = _work(labels, instance.max_clusters, x, y)
+    work = cluster_work(labels, instance.max_clusters, x, y)
     feasible &= math.fsum(sms) <= float(instance.edge.sms) * (1 + _BUDGET) and min(sms) >= 0
     if problem.integer_sms:
-        feasible &= all(abs(v - round(v)) <= _WHOLE for v in sms)
+        feasible &= all(float(v).is_integer() for v in sms)
     if any(w > 0 and v <= 0 for w, v in zip(work, sms, strict=True)):
         return None, False
     if problem.kind == "allocation":
-        pairs = zip(_work_costs(instance, labels), work, sms, strict=True)
+        pairs = zip(work_costs(instance, labels), work, sms, strict=True)
         return math.fsum(c * w / v for c, w, v in pairs if w > 0), bool(feasible)
     if problem.kind == "full":
         instance = instance.replace(similarity=None)
     return _utility(instance, labels, x, y, z, sms), bool(feasible)
 
 
-def _at(parameter: FloatArray, user: int) -> float:
-    return float(parameter[user] if np.ndim(parameter) else parameter)
-
-
-def _work(labels: IntArray, count: int, x: IntArray, y: IntArray) -> list[int]:
-    members = [[n for n in range(len(labels)) if labels[n] == m] for m in range(count)]
-    return [max((int(x[n]) for n in own), default=0) + sum(int(y[n]) for n in own) for own in members]
-
-
-def _work_costs(instance: Instance, labels: IntArray) -> list[float]:
-    """c_m = w2 N_m xi / (F D rho) + w3 kappa xi F^2 mu2 / (D rho)."""
-    gpu, w, flop = instance.edge, instance.weights, instance.flop_edge
-    per_sm = float(gpu.flop_per_cycle) * float(gpu.utilisation)
-    wait = flop / (float(gpu.frequency_hz) * per_sm)
-    idle = float(gpu.energy_coefficient) * flop * float(gpu.frequency_hz) ** 2 * float(gpu.power_static) / per_sm
-    return [w.delay * int(np.sum(labels == m)) * wait + w.energy * idle for m in range(instance.max_clusters)]
-
-
-def _step_energy(instance: Instance) -> float:
-    """e = w3 kappa xi F^2 mu1 / (D rho)."""
-    gpu = instance.edge
-    energy = float(gpu.energy_coefficient) * instance.flop_edge * float(gpu.frequency_hz) ** 2
-    return instance.weights.energy * energy * float(gpu.power_per_sm) / float(gpu.flop_per_cycle * gpu.utilisation)
-
-
-def _device_delay(instance: Instance, n: int) -> float:
-    gpu = instance.devices
-    return instance.flop_device / (
-        _at(gpu.sms, n) * _at(gpu.frequency_hz, n) * _at(gpu.flop_per_cycle, n) * _at(gpu.utilisation, n)
-    )
-
-
-def _device_energy(instance: Instance, n: int) -> float:
-    gpu = instance.devices
-    energy = _at(gpu.energy_coefficient, n) * instance.flop_device * _at(gpu.frequency_hz, n) ** 2
-    power = _at(gpu.power_per_sm, n) + _at(gpu.power_static, n) / _at(gpu.sms, n)
-    return energy * power / (_at(gpu.flop_per_cycle, n) * _at(gpu.utilisation, n))
-
-
-def _sending(instance: Instance | IccInstance) -> float:
-    """w2 sum B / r_n + w3 sum p_n B / r_n."""
-    radio, w, latent = instance.radio, instance.weights, instance.latent
-    bits = latent.height * latent.width * latent.channels * latent.bits / latent.compression
-    total = []
-    for n in range(instance.users):
-        band, power, gain = _at(radio.bandwidth_hz, n), _at(radio.power_w, n), _at(radio.gain, n)
-        rate = band * math.log1p(power * gain / (radio.noise_w_per_hz * band)) / math.log(2)
-        total.append(w.delay * bits / rate + w.energy * power * bits / rate)
-    return math.fsum(total)
-
-
-def _qualities(instance: Instance | IccInstance, phi: FloatArray) -> FloatArray:
-    """HIQM at every x, values interpolated linearly in phi and clamped; shape (N, x_max + 1)."""
-    table = instance.quality
-    columns = []
-    for x in range(instance.steps.common_max + 1):
-        with np.errstate(over="ignore"):
-            at_knots = [a / (1 + np.exp(k * (x - b))) + g for a, k, b, g in table.coefficients]
-        columns.append(np.interp(phi, table.similarity, at_knots))
-    return np.stack(columns, axis=1)
-
-
-def _similarities(instance: Instance | IccInstance, labels: IntArray) -> FloatArray:
-    """phi_n: given, or by the rule of the public prompt; 0 in a cluster whose embeddings sum to zero."""
-    if instance.similarity is not None:
-        return instance.similarity
-    vectors, rule = instance.embeddings, instance.public_prompt
-    assert vectors is not None
-    phi = np.zeros(instance.users)
-    for m in set(labels.tolist()):
-        own = np.flatnonzero(labels == m)
-        total = vectors[own].sum(axis=0)
-        if rule.rule == "ideal":
-            length = math.sqrt(math.fsum(total**2))
-            phi[own] = vectors[own] @ total / length if length > _ZERO_SUM * len(own) else 0.0
-        elif rule.rule == "affine":
-            phi[own] = rule.slope * (vectors[own] @ total) / len(own) + rule.intercept
-        else:
-            sums = np.round(vectors[own] @ total, 9)
-            phi[own] = vectors[own] @ vectors[own[int(np.argmax(sums))]]
-    return phi
-
-
 def _utility(
     instance: Instance, labels: IntArray, x: IntArray, y: IntArray, z: IntArray, sms: FloatArray
 ) -> float | None:
     """Equation (23), part by part."""
-    w, quality = instance.weights, _qualities(instance, _similarities(instance, labels))
+    w, quality = instance.weights, qualities(instance, similarities(instance, labels))
     if min(x) < 0 or max(x) > instance.steps.common_max:
         return None
-    terms = [-_sending(instance)]
+    terms = [-sending(instance)]
     for n in range(instance.users):
         terms.append(w.quality * quality[n, x[n]])
-        terms.append(-int(z[n]) * (w.delay * _device_delay(instance, n) + w.energy * _device_energy(instance, n)))
-    costs, energy = _work_costs(instance, labels), _step_energy(instance)
-    for m, work in enumerate(_work(labels, instance.max_clusters, x, y)):
+        terms.append(-int(z[n]) * (w.delay * device_delay(instance, n) + w.energy * device_energy(instance, n)))
+    costs, energy = work_costs(instance, labels), step_energy(instance)
+    for m, work in enumerate(cluster_work(labels, instance.max_clusters, x, y)):
         if work:
             terms.append(-costs[m] * work / float(sms[m]) - energy * work)
     return math.fsum(terms)
 
 
-def _icc_rates(instance: IccInstance, n: int) -> tuple[float, float]:
-    """What one personalised step and one device step of a user cost."""
-    w = instance.weights
-    f, g = _at(instance.edge_frequency_hz, n), _at(instance.device_frequency_hz, n)
-    edge = (
-        w.delay * instance.cycles_edge / f + w.energy * instance.energy_coefficient_edge * instance.cycles_edge * f**2
-    )
-    device = w.delay * instance.cycles_device / g
-    return edge, device + w.energy * instance.energy_coefficient_device * instance.cycles_device * g**2
-
-
-def _icc_group(instance: IccInstance, size: int) -> float:
-    """What one common step of a group costs: its users' waiting, and the energy once."""
-    w, f = instance.weights, instance.group_frequency_hz
-    energy = instance.energy_coefficient_edge * instance.cycles_edge * f**2
-    return w.delay * size * instance.cycles_edge / f + w.energy * energy
-
-
 def _icc_utility(instance: IccInstance, labels: IntArray, x: IntArray, y: IntArray, z: IntArray) -> float | None:
     if min(x) < 0 or max(x) > instance.steps.common_max:
         return None
-    quality = _qualities(instance, _similarities(instance, labels))
-    terms = [-_sending(instance)]
+    quality = qualities(instance, similarities(instance, labels))
+    terms = [-sending(instance)]
     for n in range(instance.users):
-        edge, device = _icc_rates(instance, n)
+        edge, device = icc_rates(instance, n)
         terms += [instance.weights.quality * quality[n, x[n]], -int(y[n]) * edge, -int(z[n]) * device]
     for m in set(labels.tolist()):
         own = np.flatnonzero(labels == m)
-        terms.append(-int(max(x[own])) * _icc_group(instance, len(own)))
+        terms.append(-int(max(x[own])) * icc_group(instance, len(own)))
     return math.fsum(terms)
 
 
@@ -265,13 +174,13 @@ class _Options:
 
 
 def _options(instance: Instance, labels: IntArray, pairs: IntArray) -> list[_Options]:
-    quality = instance.weights.quality * _qualities(instance, _similarities(instance, labels))
+    quality = instance.weights.quality * qualities(instance, similarities(instance, labels))
     z = instance.steps.total - pairs.sum(axis=1)
-    w, energy, found = instance.weights, _step_energy(instance), []
+    w, energy, found = instance.weights, step_energy(instance), []
     for m in sorted(set(labels.tolist())):
         own = np.flatnonzero(labels == m)
         device = np.array(
-            [w.delay * _device_delay(instance, n) + w.energy * _device_energy(instance, n) for n in map(int, own)]
+            [w.delay * device_delay(instance, n) + w.energy * device_energy(instance, n) for n in map(int, own)]
         )
         value, x, y, picks = _plans(quality[own][:, pairs[:, 0]] - device[:, None] * z, pairs)
         work = x + y
@@ -283,7 +192,7 @@ def _options(instance: Instance, labels: IntArray, pairs: IntArray) -> list[_Opt
 def _joint(instance: Instance, labels: IntArray, whole: bool) -> Optimum:
     """Every load of every cluster; with real SMs by Theorem 1, with whole ones every split."""
     pairs, budget = _pairs(instance), float(instance.edge.sms)
-    options, every = _options(instance, labels, pairs), _work_costs(instance, labels)
+    options, every = _options(instance, labels, pairs), work_costs(instance, labels)
     used = sorted(set(labels.tolist()))
     cost = [every[m] for m in used]
     sms = np.zeros(instance.max_clusters)
@@ -315,7 +224,7 @@ def _joint(instance: Instance, labels: IntArray, whole: bool) -> Optimum:
     for o, k in zip(options, chosen, strict=True):
         steps[o.members] = pairs[o.picks[:, k]]
     x, y = steps.T
-    return Optimum(value - _sending(instance), Decision(labels, x.copy(), y.copy(), instance.steps.total - x - y, sms))
+    return Optimum(value - sending(instance), Decision(labels, x.copy(), y.copy(), instance.steps.total - x - y, sms))
 
 
 def _real_split(root: FloatArray, work: IntArray, budget: float) -> FloatArray:
@@ -350,8 +259,8 @@ def _splits(budget: int, parts: int) -> IntArray:
 def _allocation(problem: Problem) -> Optimum:
     instance, budget = problem.his, float(problem.his.edge.sms)
     assert instance.clusters is not None and instance.given_common is not None and instance.given_edge is not None
-    work = np.array(_work(instance.clusters, instance.max_clusters, instance.given_common, instance.given_edge))
-    cost = np.array(_work_costs(instance, instance.clusters)) * work
+    work = np.array(cluster_work(instance.clusters, instance.max_clusters, instance.given_common, instance.given_edge))
+    cost = np.array(work_costs(instance, instance.clusters)) * work
     busy = np.flatnonzero(work > 0)
     sms = np.zeros(instance.max_clusters)
     if not len(busy):
@@ -373,15 +282,15 @@ def _allocation(problem: Problem) -> Optimum:
 def _steps(instance: IccInstance) -> Optimum:
     assert instance.clusters is not None
     pairs, labels = _pairs(instance), instance.clusters
-    quality = instance.weights.quality * _qualities(instance, _similarities(instance, labels))
+    quality = instance.weights.quality * qualities(instance, similarities(instance, labels))
     z = instance.steps.total - pairs.sum(axis=1)
-    total, steps = -_sending(instance), np.zeros((instance.users, 2), dtype=np.int64)
+    total, steps = -sending(instance), np.zeros((instance.users, 2), dtype=np.int64)
     for m in set(labels.tolist()):
         own = np.flatnonzero(labels == m)
-        rates = np.array([_icc_rates(instance, n) for n in map(int, own)])
+        rates = np.array([icc_rates(instance, n) for n in map(int, own)])
         values = quality[own][:, pairs[:, 0]] - rates[:, :1] * pairs[:, 1] - rates[:, 1:] * z
         value, x, _, picks = _plans(values, pairs)
-        value = value - _icc_group(instance, len(own)) * x
+        value = value - icc_group(instance, len(own)) * x
         best = int(np.argmax(value))
         total += float(value[best])
         steps[own] = pairs[picks[:, best]]
