@@ -100,7 +100,7 @@ def test_a_model_that_does_not_compile_is_measured_as_it_is() -> None:
 
     found = measure.measure(SPEC, CONDITIONS, FLOP, CpuMeter(1, 0), dtypes=("float32",), compile_step=broken)
     assert [run["mode"] for run in found["runs"]] == ["eager"]
-    assert "float32, compiled: no compiler" in found["missing"]
+    assert "float32, compiled, all SMs: no compiler" in found["missing"]
 
 
 def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -> None:

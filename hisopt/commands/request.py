@@ -184,7 +184,7 @@ def _with_quality(
     from hisopt.diffusion.quality_table import load_quality
     from hisopt.instances.scenario import PRESETS
 
-    if options["quality"] is None:
+    if options.get("quality") is None:
         return instance, []
     wanted = options["instance"] is not None or PRESETS[options["preset"] or "small"].modules
     table, modules = load_quality(options["quality"], wanted)

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from hisopt import Decision, Limits, Problem, SolverResult, Termination
-from hisopt.experiments import brute_force, edge_instances, edges
-from hisopt.experiments.brute_force import TooLarge
+from hisopt.experiments.campaigns import brute_force, edge_instances, edges
+from hisopt.experiments.campaigns.brute_force import TooLarge
 from hisopt.instance import load
 from hisopt.problem import KINDS, Kind
 from hisopt.result import Guarantee

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hisopt.experiments import mutation
+from hisopt.experiments.campaigns import mutation
 
 SOURCE = b'''"""Doc 2."""
 def f(x: int, low=0.5):

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
-from hisopt.commands.render import to_csv, to_json, to_table
+from hisopt.commands.render import to_csv, to_json
+from hisopt.commands.request import Setting
+from hisopt.commands.tables import to_table
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.registry import load_file
 from hisopt.solvers.run.runner import Run, Runner, contradictions
@@ -97,9 +99,10 @@ def told(runner: Runner, problem: Problem, lie: str) -> Run:
 @pytest.mark.parametrize("lie", [*CRASHES, *FAULTS, *REFUTED, "long-message", "no-clock"])
 def test_lies_become_rows(runner: Runner, problem: Problem, honest: Run, lie: str) -> None:
     run = told(runner, problem, lie)
-    json.loads(to_json({}, [run, honest], contradictions([run, honest]), []))
-    assert to_csv([run])
-    assert to_table([run], {}, None, False)
+    setting = Setting(problem.instance, "small", True, 0)
+    json.loads(to_json([(setting, [run, honest])], contradictions([run, honest]), []))
+    assert to_csv([(setting, [run])])
+    assert to_table([(setting, [run])], 120, colour=False, ascii_only=False)
     if lie in CRASHES:
         assert run.termination is CRASHED
         assert CRASHES[lie] in run.message

@@ -1,4 +1,4 @@
-"""``python -m hisopt.experiments.mutation``: change lines that proofs rest on, one at a time, and see whether tests fail.
+"""``python -m hisopt.experiments.campaigns.mutation``: change lines that proofs rest on, one at a time, and see whether tests fail.
 
 Mutmut names mutants by file, so those of ``solvers/`` would never be switched on in ``hisopt.solvers``; cosmic-ray has no
 operator that scales a factor, swaps min and max or drops an absolute value, which are what makes a bound wrong.
@@ -28,27 +28,35 @@ import click
 
 from hisopt.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
-EQUIVALENT = ROOT / "experiments" / "mutation_equivalents.toml"
-_JOINT = ("tests/test_certificate.py", "tests/solvers/test_properties.py", "tests/experiments/test_edges.py")
-_CLUSTERING = ("tests/solvers/test_partition_cuts.py", "tests/solvers/test_branch_bound.py",
+ROOT = Path(__file__).resolve().parents[2]
+EQUIVALENT = Path(__file__).with_name("mutation_equivalents.toml")
+_JOINT = ("tests/solvers/test_scalar_coupling.py", "tests/solvers/test_joint_exact.py", "tests/test_certificate.py",
+          "tests/solvers/test_properties.py", "tests/experiments/test_edges.py")  # fmt: skip
+_WHOLE = ("tests/solvers/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
+_CLUSTERING = ("tests/solvers/test_pruning.py", "tests/solvers/test_clustering_edges.py",
+               "tests/solvers/test_partition_cuts.py", "tests/solvers/test_branch_bound.py",
                "tests/experiments/test_edges.py")  # fmt: skip
 TESTS: dict[str, tuple[str, ...]] = {
-    "solvers/scalar_coupling.py": _JOINT,
-    "solvers/step_tables.py": _JOINT,
-    "solvers/bound_steps.py": _JOINT,
-    "solvers/joint_integer.py": _JOINT,
-    "solvers/subsets.py": _JOINT,
-    "solvers/spectral_relaxation.py": _CLUSTERING,
-    "solvers/partition_cuts.py": _CLUSTERING,
-    "solvers/branch_bound.py": _CLUSTERING,
-    "solvers/size_limits.py": _CLUSTERING,
+    "solvers/joint/scalar_coupling.py": _JOINT,
+    "solvers/joint/coupling_search.py": _JOINT,
+    "solvers/joint/step_tables.py": _JOINT,
+    "solvers/joint/bound_steps.py": _JOINT,
+    "solvers/joint/whole.py": _WHOLE,
+    "solvers/joint/whole_sms.py": _WHOLE,
+    "solvers/full/subsets.py": _WHOLE,
+    "solvers/clustering/branch_bound/spectral_relaxation.py": _CLUSTERING,
+    "solvers/clustering/branch_bound/partition_cuts.py": _CLUSTERING,
+    "solvers/clustering/branch_bound/search.py": _CLUSTERING,
+    "solvers/clustering/branch_bound/task.py": _CLUSTERING,
+    "solvers/clustering/branch_bound/merged_users.py": _CLUSTERING,
+    "solvers/clustering/branch_bound/size_limits.py": _CLUSTERING,
     "hisopt/certificate.py": ("tests/test_certificate.py",),
+    "hisopt/optimality_proof.py": ("tests/test_optimality_proof.py",),
     "hisopt/equations.py": ("tests/test_equations.py", *_JOINT),
-    "hisopt/evaluation.py": ("tests/test_equations.py", "tests/solvers/test_runner.py", *_JOINT),
-    "solvers/runner.py": ("tests/solvers/test_runner.py",),
+    "hisopt/evaluation.py": ("tests/test_evaluation.py", "tests/test_equations.py", *_JOINT),
+    "solvers/run/checks.py": ("tests/solvers/test_checks.py",),
 }
-_CHECKS = ("check", "_sound", "beats", "_close", "contradictions")  # of the runner, what it says of claims
+_CHECKS = ("check", "beats", "_close", "contradictions")  # what is said of claims
 
 _COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.LtE),
@@ -172,7 +180,7 @@ def mutants(module: str, source: bytes) -> list[Mutant]:
 def _nodes(module: str, tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
     """Walk what runs, each node with whether it is a condition; no annotations, assertions, errors or decorators."""
     for statement in tree.body:
-        own = module != "solvers/runner.py" or getattr(statement, "name", "") in _CHECKS
+        own = module != "solvers/run/checks.py" or getattr(statement, "name", "") in _CHECKS
         if own and not isinstance(statement, (ast.Import, ast.ImportFrom)):
             yield from _walk(statement, False)
 

@@ -1,4 +1,4 @@
-"""``python -m hisopt.experiments.edges``: every solver on instances at the edges, against enumeration and each other."""
+"""``python -m hisopt.experiments.campaigns.edges``: every solver on instances at the edges, against enumeration and each other."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ import click
 
 from hisopt.errors import InputError
 from hisopt.evaluation import evaluate
-from hisopt.experiments import brute_force, edge_instances
-from hisopt.experiments.brute_force import Optimum, TooLarge
+from hisopt.experiments.campaigns import brute_force, edge_instances
+from hisopt.experiments.campaigns.brute_force import Optimum, TooLarge
 from hisopt.problem import KINDS, Criterion, Kind, Problem
 from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
 from hisopt.solvers.interface import Solver
-from hisopt.solvers.runner import CLAIM_TOLERANCE, Outcome, Run, Runner, beats, check, contradictions
+from hisopt.solvers.run.checks import CLAIM_TOLERANCE, Outcome, Run, beats, check, contradictions
+from hisopt.solvers.run.runner import Runner
 from hisopt.solvers.table import registered
 
 GRACE_S = 3.0  # past the limit, before a solve counts as one that hangs

@@ -14,7 +14,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.experiments.plain_formulas import (
+from hisopt.experiments.campaigns.plain_formulas import (
     cluster_work,
     device_delay,
     device_energy,
