@@ -54,7 +54,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "joint.heuristics:LocalSearch",
         "joint.heuristics:RandomSteps",
         "joint.heuristics:NoSharing",
-        "joint.best_response:BestResponse",
+        "policy.best_response:BestResponse",
         "policy.learned:Ippo",
     ),
     "full": (

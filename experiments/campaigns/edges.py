@@ -1,4 +1,4 @@
-"""``python -m hisopt.experiments.campaigns.edges``: every solver on instances at the edges, against enumeration and each other."""
+"""``python -m hisopt.experiments.campaigns.edges``: every solver at the edges, against enumeration and each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m hisopt.experiments.campaigns.mutation``: change lines that proofs rest on, one at a time, and see whether tests fail.
+"""``python -m hisopt.experiments.campaigns.mutation``: change lines of proofs one at a time, and see whether tests fail.
 
 Mutmut names mutants by file, so those of ``solvers/`` would never be switched on in ``hisopt.solvers``; cosmic-ray has no
 operator that scales a factor, swaps min and max or drops an absolute value, which are what makes a bound wrong.

@@ -1,4 +1,4 @@
-"""``python -m hisopt.experiments.campaigns.validation``: HAC, the public prompts, Theorem 1 and the two stages, judged by optima."""
+"""``python -m hisopt.experiments.campaigns.validation``: HAC, public prompts, Theorem 1 and two stages, judged by optima."""
 
 from __future__ import annotations
 
