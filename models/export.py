@@ -19,9 +19,9 @@ def form_of(problem: Problem) -> ModuleType:
     """Return the module of the Pyomo model that states a problem exactly."""
     from hisopt.models import full
     from hisopt.models import steps as icc
-    from hisopt.models.allocation.natural import natural as allocation
+    from hisopt.models.allocation import natural as allocation
     from hisopt.models.clustering import assignment, pairs
-    from hisopt.models.joint.natural import natural as joint
+    from hisopt.models.joint import natural as joint
 
     if problem.kind == "clustering":
         return assignment if problem.criterion == "centroid" else pairs

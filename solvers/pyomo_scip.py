@@ -61,7 +61,7 @@ class AllocationScip(_Scip):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        from hisopt.models.allocation.natural import natural as allocation
+        from hisopt.models.allocation import natural as allocation
 
         return _untold(problem) or _solve(allocation, problem, limits)
 
@@ -74,7 +74,7 @@ class JointScip(_Scip):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        from hisopt.models.joint.natural import natural as joint
+        from hisopt.models.joint import natural as joint
 
         return _untold(problem) or _solve(joint, problem, limits)
 

@@ -108,7 +108,18 @@ def test_links_lead_beside() -> None:
 
 
 def test_the_wheel_holds_the_packages_on_disk(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        ".",
+    ]
     copy = tmp_path / "checkout"
     subprocess.run(["git", "-C", str(ROOT), "checkout-index", "-a", f"--prefix={copy}/"], check=True)
     for folder in BESIDE:  # as in an archive that was unpacked without links
@@ -125,7 +136,9 @@ def test_the_wheel_holds_the_packages_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", [ROOT, ROOT / "tests", Path("/")], ids=["checkout", "tests", "elsewhere"])
 def test_the_package_imports_from_anywhere(where: Path) -> None:
-    program = "import hisopt.solvers.registry, hisopt.models.export, hisopt.experiments.campaigns; print(hisopt.__version__)"
+    program = (
+        "import hisopt.solvers.registry, hisopt.models.export, hisopt.experiments.campaigns; print(hisopt.__version__)"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=where, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

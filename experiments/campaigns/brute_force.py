@@ -26,7 +26,7 @@ from hisopt.experiments.campaigns.plain_formulas import (
     step_energy,
     work_costs,
 )
-from hisopt.instance import IccInstance, Instance
+from hisopt.instances import IccInstance, Instance
 from hisopt.problem import Problem
 
 MOST = 300_000  # plans of a cluster, loads of all clusters, or splits of the SMs that are enumerated

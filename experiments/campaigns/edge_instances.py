@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.corpus import shipped, unit_rows
-from hisopt.instance import Gpu, IccInstance, Instance, Latent, PublicPrompt, QualityTable, Radio, StepLimits, Weights
+from hisopt.instances import Gpu, IccInstance, Instance, Latent, PublicPrompt, QualityTable, Radio, StepLimits, Weights
 from hisopt.problem import CRITERIA, Criterion, Kind, Problem
+from hisopt.text.corpus import shipped, unit_rows
 
 LARGEST = {"clustering": 7, "allocation": 8, "joint": 5, "full": 4, "steps": 5}  # users, where optima are enumerated
 _BEYOND = {"clustering": 13, "allocation": 40, "joint": 30, "full": 7, "steps": 40}

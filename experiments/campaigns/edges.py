@@ -29,10 +29,10 @@ from hisopt.experiments.campaigns import brute_force, edge_instances
 from hisopt.experiments.campaigns.brute_force import Optimum, TooLarge
 from hisopt.problem import KINDS, Criterion, Kind, Problem
 from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
-from hisopt.solvers.interface import Solver
+from hisopt.solvers.base import Solver
+from hisopt.solvers.registry import registered
 from hisopt.solvers.run.checks import CLAIM_TOLERANCE, Outcome, Run, beats, check, contradictions
 from hisopt.solvers.run.runner import Runner
-from hisopt.solvers.table import registered
 
 GRACE_S = 3.0  # past the limit, before a solve counts as one that hangs
 _PATIENCE = 2  # hangs of a solver in one family, after which it is left out of the rest of the family

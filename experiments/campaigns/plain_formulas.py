@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.instance import IccInstance, Instance
+from hisopt.instances import IccInstance, Instance
 
 _ZERO_SUM = 1e-6  # a cluster whose mean embedding is shorter than this points nowhere: phi = 0
 

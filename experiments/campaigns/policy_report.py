@@ -20,9 +20,9 @@ from hisopt.files import save_svg, write_atomically
 from hisopt.instances import Instance
 from hisopt.instances.scenario import Scenario
 from hisopt.solvers.clustering.hac import clustered
-from hisopt.solvers.policy.best_response import play, regret
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.policy import ippo
+from hisopt.solvers.policy.best_response import play, regret
 from hisopt.solvers.policy.ippo import TUNED, VANILLA, Contexts, Settings, Trainer
 from hisopt.solvers.policy.policy_gap import CHOOSING, HELD_OUT, VALIDATION, PolicyGap, held_out
 from hisopt.solvers.policy.step_game import StepGame

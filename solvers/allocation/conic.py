@@ -23,7 +23,7 @@ class _Conic(Solver):
         """Solve the program; the bound is the Lagrangian at the solver's own multiplier, valid however inexact."""
         import cvxpy as cp
 
-        from hisopt.models.allocation.natural import conic as form
+        from hisopt.models.allocation import conic as form
 
         cost = given_work_costs(problem.his)
         if not cost.any():

@@ -28,7 +28,7 @@ class JointMilp(Solver):
         """See the class."""
         import pyomo.environ as pyo
 
-        from hisopt.models.joint.natural import milp as joint_milp
+        from hisopt.models.joint import milp as joint_milp
 
         deadline = Deadline(limits)
         model = joint_milp.build(problem)

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from hisopt import Decision, Limits, Problem, SolverResult, Termination
 from hisopt.experiments.campaigns import brute_force, edge_instances, edges
 from hisopt.experiments.campaigns.brute_force import TooLarge
-from hisopt.instance import load
+from hisopt.instances.files import load
 from hisopt.problem import KINDS, Kind
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
+from hisopt.solvers.base import Solver
 
 LIMITS = Limits(time_s=3)
 INSTANCES = {"clustering": 3, "allocation": 12, "joint": 10, "full": 5, "steps": 15}  # of each family

@@ -16,11 +16,11 @@ from hisopt.experiments.campaigns.random_instances import draw_decision, draw_in
 from hisopt.instances import Instance
 from hisopt.models import export, full
 from hisopt.models import steps as icc
-from hisopt.models.allocation.natural import conic as allocation_conic
-from hisopt.models.allocation.natural import natural as allocation
+from hisopt.models.allocation import conic as allocation_conic
+from hisopt.models.allocation import natural as allocation
 from hisopt.models.clustering import assignment, pairs, peng_wei
-from hisopt.models.joint.natural import milp as joint_milp
-from hisopt.models.joint.natural import natural as joint
+from hisopt.models.joint import milp as joint_milp
+from hisopt.models.joint import natural as joint
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.partitions import Partitions

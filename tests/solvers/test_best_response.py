@@ -11,8 +11,8 @@ import torch
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
 from hisopt.instances import Instance, StepLimits, Weights
 from hisopt.solvers.clustering.hac import clustered
-from hisopt.solvers.policy.best_response import BestResponse, play, regret
 from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.policy.best_response import BestResponse, play, regret
 from hisopt.solvers.policy.step_game import StepGame
 
 LIMITS = Limits(time_s=60)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
 from hisopt.equations import given_work_costs, optimal_sms, work_costs
 from hisopt.experiments.campaigns.random_instances import draw_instance
-from hisopt.models.allocation.natural import conic as allocation_conic
+from hisopt.models.allocation import conic as allocation_conic
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.allocation.whole import IntegerAllocation
 from hisopt.solvers.base import Solver
