@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hisopt import PRESETS, Instance, Problem, Scenario
+from hisopt import PRESETS, Instance, Scenario
 from hisopt.errors import InputError
 from hisopt.instances import StepLimits
 from hisopt.instances.files import load
+from hisopt.problems import Clustering, Joint
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "icc"])
@@ -152,6 +153,6 @@ def test_middle_steps_are_feasible(binds: tuple[int, int]) -> None:
 
 def test_problems_name_the_field_they_lack(small: Instance) -> None:
     with pytest.raises(InputError, match="clusters: missing"):
-        Problem("joint", small.replace(clusters=None))
+        Joint(small.replace(clusters=None))
     with pytest.raises(InputError, match="embeddings: missing"):
-        Problem("clustering", small.replace(embeddings=None), "mean")
+        Clustering.of(small.replace(embeddings=None), "mean")

@@ -61,7 +61,7 @@ class HereAndNow:
 
     def run_all(self, tasks: Any) -> Any:
         for problem, solver in tasks:
-            yield check(problem, solver, self.limits, Outcome(solver().solve(problem, self.limits), 0.0))
+            yield check(problem, solver, self.limits, Outcome(solver.solve(problem, self.limits), 0.0))
 
 
 @pytest.fixture

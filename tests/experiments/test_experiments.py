@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from hisopt import Instance, Limits, Problem, Termination
 from hisopt.experiments.campaigns import contradictions, policies, policy_report, records, validation
+from hisopt.problems import Joint
 from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.heuristics import Greedy
-from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner
 
 
@@ -30,7 +32,7 @@ def test_records_are_kept_and_not_solved_again(
     small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = records.Store(tmp_path / "runs")
-    tasks = [(Problem("joint", small), solver) for solver in (JointExact, Greedy)]
+    tasks = [(Joint(small), solver) for solver in (JointExact, Greedy)]
     with Runner(Limits(time_s=10)) as runner:
         first = list(store.run_all(runner, tasks))
         files = sorted((tmp_path / "runs").iterdir())
@@ -53,7 +55,7 @@ def test_records_are_kept_and_not_solved_again(
 def test_what_is_no_record_is_told_and_solved_again(
     small: Instance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store, task = records.Store(tmp_path), (Problem("joint", small), Greedy)
+    store, task = records.Store(tmp_path), (Joint(small), Greedy)
     with Runner(Limits(time_s=20)) as runner:
         (first,) = store.run_all(runner, [task])
         (file,) = tmp_path.iterdir()
@@ -74,7 +76,7 @@ def test_what_is_no_record_is_told_and_solved_again(
 
 
 def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, limits = Problem("joint", small), Limits()
+    problem, limits = Joint(small), Limits()
     names = []
     for text in ("1", "2", "1"):
         file = tmp_path / "own.py"
@@ -82,7 +84,7 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
             "from hisopt.result import Guarantee\nfrom hisopt.solvers.base import Solver\n"
             f"class Own(Solver):\n    name, kinds, guarantee = 'own', ('joint',), Guarantee.HEURISTIC\n    number = {text}\n"
         )
-        solver = load_file(f"{file}:Own")
+        solver = load_class(f"{file}:Own")
         names.append(records.record_name(problem, solver, limits))
         monkeypatch.delitem(sys.modules, solver.__module__)
     assert names[0] == names[2] != names[1]
@@ -107,7 +109,7 @@ def test_what_the_runner_lost_is_tried_again(
     lost: list[str] = []
     run = Runner.run
 
-    def losing(self: Runner, problem: Problem, solver: type[Solver]) -> Run:
+    def losing(self: Runner, problem: Problem, solver: Solver[Any]) -> Run:
         if not lost and solver is Subsets:
             lost.append(solver.name)
             return Run(problem, solver, Termination.CRASHED, message="the solver's process broke off", lost=True)

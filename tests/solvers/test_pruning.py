@@ -14,6 +14,7 @@ import pytest
 
 from hisopt import Problem
 from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.problems import Clustering
 from hisopt.result import Limits
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.branch_bound import search as branch_bound
@@ -54,7 +55,7 @@ def value(criterion: str, embeddings: np.ndarray, labels: np.ndarray) -> float:
 def problem(criterion: str, clusters: int, least: int, most: int, seed: int) -> Problem:
     drawn = draw_instance(np.random.default_rng(seed), USERS, clusters)
     drawn = drawn.replace(max_clusters=clusters, cluster_size_min=least, cluster_size_max=most)
-    return Problem("clustering", drawn, criterion)  # type: ignore[arg-type]
+    return Clustering.of(drawn, criterion)  # type: ignore[arg-type]
 
 
 def random_node(rng: np.random.Generator, similarity: np.ndarray) -> Weighted:
@@ -143,7 +144,7 @@ def test_pairs_put_apart_join_in_no_better_partition(
     if kind == "planted":  # two directions: bounds are tight, and pairs lose exactly what the rule says
         angle = np.repeat([0.0, rng.uniform(0.5, 1.5)], [3, 3])
         embeddings = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        given = Problem("clustering", given.instance.replace(embeddings=embeddings), given.criterion)
+        given = Clustering.of(given.instance.replace(embeddings=embeddings), given.criterion)
     embeddings = np.asarray(given.instance.embeddings)
     search = Search(given, Deadline(Limits(time_s=60)))
     task, nodes = search.task, Weighted.of(given.instance.similarity_matrix)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hisopt import Problem, evaluate
+from hisopt import Problem
 from hisopt.equations import breakdown, icc_step_costs, work_costs
 from hisopt.equations import optimal_sms as theorem_1
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_problems
@@ -121,4 +121,4 @@ def test_icc_costs_have_the_shapes_they_say() -> None:
     edge, device, wait, energy = icc_step_costs(instance)
     assert edge.shape == device.shape == (instance.users,)
     assert np.ndim(wait) == np.ndim(energy) == 0
-    assert evaluate(problems("steps", 1)[0], draw_decision(np.random.default_rng(0), problems("steps", 1)[0])).feasible
+    assert problems("steps", 1)[0].evaluate(draw_decision(np.random.default_rng(0), problems("steps", 1)[0])).feasible
