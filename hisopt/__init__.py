@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hisopt.decision import Decision
     from hisopt.errors import InputError
     from hisopt.instances import IccInstance, Instance
-    from hisopt.instances.files import load
+    from hisopt.instances.files import load, save
     from hisopt.instances.scenario import PRESETS, Scenario
     from hisopt.problems import Allocation, Clustering, Evaluation, Full, Joint, Problem, Sizes, Steps
     from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
@@ -29,6 +29,7 @@ _PUBLIC = {
     "IccInstance": "instances",
     "Instance": "instances",
     "load": "instances.files",
+    "save": "instances.files",
     "PRESETS": "instances.scenario",
     "Scenario": "instances.scenario",
     "Allocation": "problems",
@@ -54,7 +55,7 @@ _PUBLIC = {
 __all__ = [
     "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "Full", "Guarantee", "IccInstance",
     "InputError", "Instance", "Joint", "Limits", "Problem", "Run", "Scenario", "Sizes", "SolutionStatus", "Solver",
-    "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report", "run",
+    "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report", "run", "save",
 ]  # fmt: skip
 
 

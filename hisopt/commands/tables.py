@@ -94,10 +94,12 @@ def _remarks(group: Sequence[Run]) -> list[str]:
     problem = group[0].problem
     for run in group:
         decision = run.decision
-        if run.termination is Termination.OPTIMAL and decision is not None and problem.detail == "sum":
-            if decision.clusters is not None and len(set(decision.clusters.tolist())) == 1 < problem.max_clusters:
-                return [
-                    "The proven optimum of 'sum' puts all users into one cluster: the program as printed is degenerate "
-                    "here, and a gap to it says nothing about a heuristic. Judge by 'mean' and 'centroid'."
-                ]
+        proven = run.termination is Termination.OPTIMAL and problem.detail == "sum"
+        if proven and decision is not None and decision.clusters is not None:
+            if len(set(decision.clusters.tolist())) > 1 or problem.max_clusters == 1:
+                continue
+            return [
+                "The proven optimum of 'sum' puts all users into one cluster: the program as printed is degenerate "
+                "here, and a gap to it says nothing about a heuristic. Judge by 'mean' and 'centroid'."
+            ]
     return []

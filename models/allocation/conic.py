@@ -36,7 +36,7 @@ def build(problem: Allocation) -> Model:
     costs = cp.Parameter(len(cost), nonneg=True, value=cost / total)
     shares = cp.Variable(len(cost))
     budget = cp.sum(shares) <= 1
-    program = cp.problem_of(cp.Minimize(costs @ cp.inv_pos(shares)), [budget])
+    program = cp.Problem(cp.Minimize(costs @ cp.inv_pos(shares)), [budget])
     return Model(program, clusters, costs, shares, budget, total / float(problem.instance.edge.sms))
 
 

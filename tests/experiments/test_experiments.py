@@ -32,7 +32,7 @@ def test_records_are_kept_and_not_solved_again(
     small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = records.Store(tmp_path / "runs")
-    tasks = [(Joint(small), solver) for solver in (JointExact, Greedy)]
+    tasks = [(Joint(small), solver) for solver in (JointExact(), Greedy())]
     with Runner(Limits(time_s=10)) as runner:
         first = list(store.run_all(runner, tasks))
         files = sorted((tmp_path / "runs").iterdir())
@@ -81,14 +81,14 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
     for text in ("1", "2", "1"):
         file = tmp_path / "own.py"
         file.write_text(
-            "from hisopt.result import Guarantee\nfrom hisopt.solvers.base import Solver\n"
-            f"class Own(Solver):\n    name, kinds, guarantee = 'own', ('joint',), Guarantee.HEURISTIC\n    number = {text}\n"
+            "from hisopt import Guarantee, Joint, Solver\n"
+            f"class Own(Solver):\n    name, problems, guarantee = 'own', (Joint,), Guarantee.HEURISTIC\n    number = {text}\n"
         )
         solver = load_class(f"{file}:Own")
-        names.append(records.record_name(problem, solver, limits))
+        names.append(records.record_name(problem, solver(), limits))
         monkeypatch.delitem(sys.modules, solver.__module__)
     assert names[0] == names[2] != names[1]
-    before = records.source_hash(JointExact)
+    before = records.source_hash(JointExact())
     read = records._read_source
     monkeypatch.setattr(
         records,
@@ -99,7 +99,7 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
             else read(name, file, changed)
         ),
     )
-    assert records.source_hash(JointExact) != before, "a module that the solver imports was edited"
+    assert records.source_hash(JointExact()) != before, "a module that the solver imports was edited"
 
 
 def test_what_the_runner_lost_is_tried_again(
@@ -110,7 +110,7 @@ def test_what_the_runner_lost_is_tried_again(
     run = Runner.run
 
     def losing(self: Runner, problem: Problem, solver: Solver[Any]) -> Run:
-        if not lost and solver is Subsets:
+        if not lost and isinstance(solver, Subsets):
             lost.append(solver.name)
             return Run(problem, solver, Termination.CRASHED, message="the solver's process broke off", lost=True)
         return run(self, problem, solver)

@@ -14,7 +14,7 @@ from hisopt.errors import InputError
 from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.registry import check_names
-from hisopt.solvers.run.place import VERBOSE
+from hisopt.solvers.run.place import VERBOSE, load_class
 from hisopt.solvers.run.runner import Runner
 
 PROBLEM = Joint(clustered(PRESETS["small"].sample(0)))
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt import Decision, SolverResult, Termination
+from hisopt.problems import Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 
@@ -75,7 +76,7 @@ class Twin(Mine):
 
 
 class Worded(Mine):
-    kinds = "joint"
+    problems = "joint"
 
 
 class Promising(Mine):
@@ -131,7 +132,7 @@ def test_modules_beside_a_solver_are_found_each_beside_its_own(tmp_path: Path) -
     ("name", "message"),
     [
         ("Greedy", "its name 'greedy' is taken by a solver of --list"),
-        ("Worded", "kinds is 'joint', must be a tuple of"),
+        ("Worded", "problems is 'joint', must be a tuple of"),
         ("Promising", "guarantee is 'exact', must be a Guarantee"),
         ("Absent", "has no class 'Absent'"),
     ],
