@@ -118,7 +118,9 @@ def test_narrow_integers_do_not_wrap(joint: Problem) -> None:
     wide = steps(joint, 5, 4, 11)
     narrow = replace(wide, **{k: np.asarray(getattr(wide, k), np.uint8) for k in ("steps_common", "steps_edge")})
     assert joint.evaluate(narrow) == joint.evaluate(wide)
-    instance = joint.his.replace(steps=LIMITS | {"total": 19, "common_max": 100, "edge_max": 100, "device_max": 100})
+    instance = joint.instance.replace(
+        steps=LIMITS | {"total": 19, "common_max": 100, "edge_max": 100, "device_max": 100}
+    )
     wrapped = replace(wide, **{k: np.full(users, v, np.uint8) for k, v in
                                (("steps_common", 95), ("steps_edge", 95), ("steps_device", 85))})  # fmt: skip
     assert "(28f)" in Joint(instance).evaluate(wrapped).violations[0]

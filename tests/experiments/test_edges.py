@@ -63,7 +63,7 @@ def test_enumeration_by_loads_equals_enumeration_of_everything(seed: int) -> Non
         for family in ("plain", "forced_work", "few_sms")
         for s in range(seed * 20, seed * 20 + 20)
         if (p := edge_instances.draw("joint", None, True, family, s)).instance.users <= 2
-        and float(p.his.edge.sms) <= 6
+        and float(p.instance.edge.sms) <= 6
         and len(p.instance.steps.pairs()) <= 9
     )
     found, wanted = brute_force.optimum(problem).value, naive(problem)
@@ -90,7 +90,7 @@ def test_the_enumerated_optimum_scores_what_it_says(kind: str) -> None:
 
 def test_allocation_by_hand() -> None:
     """Costs 1 and 4 on three SMs: (1 + 2)^2 / 3 with real ones, 1 / 1 + 4 / 2 with whole ones."""
-    drawn = edge_instances.draw("allocation", None, True, "plain", 0).his
+    drawn = edge_instances.draw("allocation", None, True, "plain", 0).instance
     one = drawn.edge.replace(sms=3.0)
     instance = drawn.replace(
         users=5, max_clusters=2, clusters=[0, 1, 1, 1, 1], embeddings=None, similarity=None, edge=one,
@@ -144,7 +144,7 @@ class Liar(Solver[Joint]):
 )
 def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch, how: str, what: str, says: str) -> None:
     chosen = type("Chosen", (Liar,), {"how": how, "__init__": lambda self: None})
-    monkeypatch.setattr(edges, "registered", lambda kind: [chosen])
+    monkeypatch.setattr(edges, "registered", lambda kind: [chosen()])
     monkeypatch.setattr(edges, "GRACE_S", 0.0)
     cell = edges.Cell("joint", None, False, "useless_devices", Limits(time_s=0.2))
     seed = next(s for s in range(20) if edge_instances.draw("joint", None, False, cell.family, s).instance.users < 5)

@@ -49,7 +49,7 @@ def test_records_are_kept_and_not_solved_again(
         again = list(store.run_all(runner, tasks))
     assert len(solved) == 1
     assert [r["objective"] for r in again] == [r["objective"] for r in first]
-    assert all(json.loads(file.read_text())["instance"] == small.content_hash for file in files)
+    assert all(json.loads(file.read_text())["instance"] == Joint(small).content_hash for file in files)
 
 
 def test_what_is_no_record_is_told_and_solved_again(
@@ -171,7 +171,7 @@ def test_policies_refuse_what_they_cannot_run(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("program", ["policies", "policy_throughput"])
+@pytest.mark.parametrize("program", ["campaigns.policies", "benchmarks.policy_throughput"])
 def test_help_needs_no_torch(program: str) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.argv = ['x', '--help']\n"

@@ -116,7 +116,7 @@ def test_every_partition_is_feasible_in_the_relaxation(seed: int) -> None:
     assert model.program.objective.value == pytest.approx(expected)
     for _ in range(20):  # the bound holds for any multipliers at all
         rows, slack = rng.normal(size=7), rng.normal(size=(7, 7))
-        assert peng_wei.safe_bound(problem.instance.similarity_matrix, rows, slack, 3) >= expected
+        assert peng_wei.safe_bound(problem.similarity_matrix, rows, slack, 3) >= expected
 
 
 @pytest.mark.parametrize("suffix", [".lp", ".mps", ".nl"])

@@ -72,7 +72,7 @@ def test_what_was_reported_is_not_believed(runner: Runner, small: Instance) -> N
     assert any("beats its bound -5" in line for line in run.refuted)
 
 
-@pytest.mark.parametrize("solver", [BranchBound, IlpHighs])
+@pytest.mark.parametrize("solver", [BranchBound(), IlpHighs()])
 def test_solvers_report_what_is_true(small: Instance, solver: Solver[Any]) -> None:
     problem = Clustering.of(small.replace(clusters=None), "sum")
     heard: list[tuple[Decision | None, float | None]] = []
