@@ -270,7 +270,7 @@ def test_sizes_and_counts_against_all_partitions() -> None:
             continue
         drawn = draw_instance(np.random.default_rng(0), users, 1)
         drawn = drawn.replace(max_clusters=clusters, cluster_size_min=least, cluster_size_max=most)
-        limits, found = SizeLimits.of(drawn), list(_sizes(users, clusters, least, most))
+        limits, found = SizeLimits.of(Clustering.of(drawn)), list(_sizes(users, clusters, least, most))
         assert limits.possible == bool(found)
         if found:
             assert limits.least <= min(min(sizes) for sizes in found)
