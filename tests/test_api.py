@@ -89,3 +89,9 @@ def test_points_of_any_norm_and_similarities() -> None:
     assert hisopt.run(same, "branch-bound", time_limit=20).objective == pytest.approx(done.objective)
     with pytest.raises(hisopt.InputError, match="no inner products"):
         hisopt.Clustering.from_similarities([[0.0, 1.0], [1.0, 0.0]], 1)  # type: ignore[arg-type]
+
+
+def test_the_page_of_solvers_is_fresh() -> None:
+    from hisopt.solvers import describe
+
+    assert describe.PLACE.read_text(encoding="utf-8") == describe.text(), "python -m hisopt.solvers.describe"
