@@ -276,7 +276,9 @@ def breakdown(instance: Instance, decision: Decision) -> Breakdown:
 
     A cluster with work and no SM gets infinite delay.
     """
-    clusters, common, edge, device, sms = _complete(decision)
+    clusters, (common, edge), device, sms = (
+        decision.labels, decision.server_steps, decision.device_steps, decision.cluster_sms,
+    )  # fmt: skip
     count = len(sms)
     common_max, edge_sum = cluster_work(clusters, count, common, edge)
     work = common_max + edge_sum
@@ -304,10 +306,8 @@ def _times(steps: IntArray, step_energy: FloatArray) -> FloatArray:
 
 def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:
     """The ICC model at a decision: each user waits for its own group's common phase and its own steps."""
-    assert instance.labels is not None and decision.steps_common is not None
-    assert decision.steps_edge is not None and decision.steps_device is not None
-    clusters, common = instance.labels, decision.steps_common
-    edge, device = decision.steps_edge, decision.steps_device
+    clusters, (common, edge) = instance.labels, decision.server_steps
+    device = decision.device_steps
     common_max, _ = cluster_work(clusters, instance.max_clusters, common, edge)
     edge_energy = instance.energy_coefficient_edge * instance.cycles_edge
     personal = edge * edge_energy * instance.edge_frequency_hz**2
@@ -343,10 +343,3 @@ def clustering_value(criterion: str, embeddings: FloatArray, clusters: IntArray)
     if criterion == "mean":
         return float((squared / np.bincount(labels)).sum())
     return float(np.sqrt(squared).sum())
-
-
-def _complete(decision: Decision) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray]:
-    parts = (decision.clusters, decision.steps_common, decision.steps_edge, decision.steps_device, decision.sms)
-    if any(part is None for part in parts):
-        raise ValueError("decision: clusters, steps and SMs are all needed here")
-    return parts  # type: ignore[return-value]

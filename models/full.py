@@ -211,10 +211,9 @@ def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
 def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
     """Set the variables to a decision, its labels in order of first appearance."""
     instance = problem.instance
-    common, edge, sms = decision.steps_common, decision.steps_edge, decision.sms
-    assert decision.clusters is not None and common is not None and edge is not None and sms is not None
-    seen = list(dict.fromkeys(decision.clusters.tolist()))
-    labels = np.array([seen.index(k) for k in decision.clusters])
+    (common, edge), sms = decision.server_steps, decision.cluster_sms
+    seen = list(dict.fromkeys(decision.labels.tolist()))
+    labels = np.array([seen.index(k) for k in decision.labels])
     sms = np.concatenate([np.asarray(sms)[seen], np.zeros(instance.max_clusters - len(seen))])
     insert_steps(model, common, edge)
     for i, j in model.pairs:

@@ -38,10 +38,10 @@ def build(problem: Steps) -> pyo.ConcreteModel:
 
 def insert(model: pyo.ConcreteModel, problem: Steps, decision: Decision) -> None:
     """Set the variables to a decision."""
-    assert decision.steps_common is not None and decision.steps_edge is not None
-    insert_steps(model, decision.steps_common, decision.steps_edge)
+    common, edge = decision.server_steps
+    insert_steps(model, common, edge)
     for k in model.groups:
-        model.common_max[k].set_value(int(decision.steps_common[problem.instance.labels == k].max()))
+        model.common_max[k].set_value(int(common[problem.instance.labels == k].max()))
 
 
 def extract(model: pyo.ConcreteModel, problem: Steps) -> Decision:

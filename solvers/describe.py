@@ -11,13 +11,17 @@ PLACE = Path(__file__).with_name("README.md")
 
 _ABOVE = """# The solvers
 
-Made from the registry by `python -m hisopt.solvers.describe`. The name is what `--solver` takes, options follow it (`kmeans:restarts=50`). `exact`: proves optimality when it runs to its end; `bound`: a proven
-bound alone; `heuristic`; `learned`. The idea is the first line of the class's docstring; the file says the source.
+Made from the registry by `python -m hisopt.solvers.describe`. The name is what `--solver` takes, options follow it
+(`kmeans:restarts=50`). `exact`: proves optimality when it runs to its end; `bound`: a proven bound alone; `heuristic`;
+`learned`. The idea is the first line of the class's docstring; the file says the source.
 
-`base.py` what a solver is; `registry.py` the table; `backend.py` and `pyomo_scip.py` models in HiGHS and SCIP; `run/` processes, limits and checks; `clustering/`, `allocation/`, `joint/`, `full/`, `steps/`
-one wing a problem; `policy/` the users' steps as a game, its learners and its equilibria.
+`base.py` what a solver is; `registry.py` the table; `backend.py` and `pyomo_scip.py` models in HiGHS and SCIP; `run/`
+processes, limits and checks; `clustering/`, `allocation/`, `joint/`, `full/`, `steps/` one wing a problem; `policy/` the
+users' steps as a game, its learners and its equilibria.
 
-Where is: Algorithm 1 (HAC)? `clustering/hac.py`. The dual bound of `joint`? `joint/scalar_coupling.py`. Reward (33)? `policy/step_game.py`. Theorem 1? `allocation/closed_form.py`. The natural MINLP? `../models/joint/natural.py`.
+Where is: Algorithm 1 (HAC)? `clustering/hac.py`. The dual bound of `joint`? `joint/scalar_coupling.py`. Reward (33)?
+`policy/step_game.py`. Theorem 1? `allocation/closed_form.py`. The law of SMs? `../hisopt/diffusion/sm_law.py`. The natural
+MINLP? `../models/joint/natural.py`.
 """
 
 

@@ -12,7 +12,7 @@ from hisopt.problems import Clustering
 from hisopt.result import SolutionStatus
 from hisopt.solvers.clustering.hac import Hac
 from hisopt.solvers.clustering.pairs import PairsHighs
-from hisopt.solvers.joint.heuristics import LocalSearch
+from hisopt.solvers.joint.local_search import LocalSearch
 from hisopt.solvers.run.runner import Run
 
 INSTANCE = PRESETS["paper"].sample(0)

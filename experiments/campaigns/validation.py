@@ -74,7 +74,6 @@ class Campaign:
                 "hac": np.array(hac["decision"]["clusters"]),
                 "best": np.array(best["decision"]["clusters"]),
             }
-        assert instance.embeddings is not None
         joint = {}
         for name, clusters in labels["mean"].items():
             given = instance.with_clusters(clusters)

@@ -42,8 +42,7 @@ def build(problem: Allocation) -> Model:
 
 def insert(model: Model, problem: Allocation, decision: Decision) -> None:
     """Set the shares to a decision's."""
-    assert decision.sms is not None
-    model.shares.save_value(np.asarray(decision.sms)[model.clusters] / float(problem.instance.edge.sms))
+    model.shares.save_value(np.asarray(decision.cluster_sms)[model.clusters] / float(problem.instance.edge.sms))
 
 
 def extract(model: Model, problem: Allocation) -> Decision:

@@ -37,12 +37,11 @@ def _unit(problem: Allocation) -> float:
 
 def insert(model: pyo.ConcreteModel, problem: Allocation, decision: Decision) -> None:
     """Set the variables to a decision."""
-    assert decision.sms is not None
     cost = given_work_costs(problem.instance)
     unit = _unit(problem)
     for k in model.clusters:
-        model.sms[k].set_value(float(decision.sms[k]))
-        model.cost[k].set_value(cost[k] / unit / float(decision.sms[k]))
+        model.sms[k].set_value(float(decision.cluster_sms[k]))
+        model.cost[k].set_value(cost[k] / unit / float(decision.cluster_sms[k]))
 
 
 def extract(model: pyo.ConcreteModel, problem: Allocation) -> Decision:

@@ -65,8 +65,7 @@ def build(problem: Clustering) -> pyo.ConcreteModel:
 
 def insert(model: pyo.ConcreteModel, problem: Clustering, decision: Decision) -> None:
     """Set the variables to a partition."""
-    assert decision.clusters is not None
-    labels = decision.clusters
+    labels = decision.labels
     for n in model.users:
         for k in model.clusters:
             model.assigned[n, k].set_value(int(labels[n] == k))
@@ -88,10 +87,9 @@ def limit_worth(model: pyo.ConcreteModel, problem: Clustering, decision: Decisio
     For ``centroid``: a user more or less changes |s| by at most its own length, 1, so the cuts hold for all partitions;
     they state the value of C itself without a square.
     """
-    assert decision.clusters is not None
     embeddings = problem.points
     known = model.__dict__.setdefault("_limited", set())
-    members = {tuple(np.flatnonzero(decision.clusters == label).tolist()) for label in decision.clusters} - known
+    members = {tuple(np.flatnonzero(decision.labels == label).tolist()) for label in decision.labels} - known
     for cluster in sorted(members):
         value = clustering_value(problem.criterion, embeddings[list(cluster)], np.zeros(len(cluster), dtype=np.int64))
         for k in model.clusters:

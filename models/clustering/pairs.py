@@ -46,8 +46,7 @@ def build(problem: Clustering) -> pyo.ConcreteModel:
 
 def insert(model: pyo.ConcreteModel, problem: Clustering, decision: Decision) -> None:
     """Set the variables to a partition."""
-    assert decision.clusters is not None
-    labels = decision.clusters
+    labels = decision.labels
     for i, j in model.pairs:
         model.together[i, j].set_value(int(labels[i] == labels[j]))
     for n in model.users:

@@ -43,8 +43,7 @@ def build(problem: Clustering) -> Model:
 
 def insert(model: Model, problem: Clustering, decision: Decision) -> None:
     """Set Z to the matrix of a partition."""
-    assert decision.clusters is not None
-    labels = decision.clusters
+    labels = decision.labels
     together = labels[:, None] == labels[None, :]
     model.matrix.save_value(together / together.sum(axis=1))
 

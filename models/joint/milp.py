@@ -57,10 +57,10 @@ def refine(model: pyo.ConcreteModel, problem: Joint, tolerance: float) -> bool:
 def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:
     """Set the variables to a decision's steps; its SMs are taken to be those of Theorem 1."""
     instance = problem.instance
-    assert decision.steps_common is not None and decision.steps_edge is not None
-    insert_steps(model, decision.steps_common, decision.steps_edge)
+    common, edge = decision.server_steps
+    insert_steps(model, common, edge)
     for k in model.clusters:
-        model.common_max[k].set_value(int(decision.steps_common[instance.labels == k].max()))
+        model.common_max[k].set_value(int(common[instance.labels == k].max()))
     for k, w in model.levels:
         model.at_work[k, w].set_value(int(w == round(pyo.value(model.work[k]))))
     model.coupling.set_value(pyo.value(model.total_load) ** 2 / float(instance.edge.sms))

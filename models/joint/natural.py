@@ -90,13 +90,12 @@ def build(problem: Joint) -> pyo.ConcreteModel:
 def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:
     """Set the variables to a decision."""
     instance = problem.instance
-    assert decision.sms is not None
-    assert decision.steps_common is not None and decision.steps_edge is not None
-    insert_steps(model, decision.steps_common, decision.steps_edge)
+    common, edge = decision.server_steps
+    insert_steps(model, common, edge)
     cost = edge_work_cost(instance, cluster_sizes(instance.labels, instance.max_clusters))
     for k in model.clusters:
-        model.common_max[k].set_value(int(decision.steps_common[instance.labels == k].max()))
-        work, sms = pyo.value(model.work[k]), float(decision.sms[k])
+        model.common_max[k].set_value(int(common[instance.labels == k].max()))
+        work, sms = pyo.value(model.work[k]), float(decision.cluster_sms[k])
         model.sms[k].set_value(sms)
         model.cost[k].set_value(float(cost[k]) * work / sms if work else 0.0)
 

@@ -53,8 +53,7 @@ class PengWeiSdp(Solver[Clustering]):
             problem.similarity_matrix, model.rows.dual_value, model.nonnegative.dual_value, problem.clusters
         )
         decision = peng_wei.extract(model, problem)
-        assert decision.clusters is not None
-        labels = refine(problem.points, decision.clusters, problem.clusters, problem.criterion, deadline)
+        labels = refine(problem.points, decision.labels, problem.clusters, problem.criterion, deadline)
         if problem.criterion == "centroid":
             bound = math.sqrt(problem.users * max(bound, 0.0))
         decision = Decision(clusters=labels)

@@ -28,9 +28,8 @@ class TwoStage(Solver[Full]):
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
         """See the class."""
         instance = problem.instance
-        assert instance.embeddings is not None
-        labels = average_linkage(instance.embeddings, instance.max_clusters)
-        given = Joint(instance.replace(clusters=labels, similarity=None), whole_sms=problem.whole_sms)
+        labels = average_linkage(instance.vectors, instance.max_clusters)
+        given = Joint(instance.with_clusters(labels), whole_sms=problem.whole_sms)
         solver = JointExactInteger() if problem.whole_sms else JointExact()
         result = solver.solve(given, limits)
         return SolverResult(Termination.COMPLETED, result.decision, message=f"P_II: {result.termination}")

@@ -15,7 +15,7 @@ from hisopt.problems import Joint
 from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.joint.heuristics import Greedy
+from hisopt.solvers.joint.greedy import Greedy
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner
 

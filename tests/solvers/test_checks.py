@@ -10,7 +10,7 @@ import pytest
 from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, SolverResult, Termination
 from hisopt.problems import Allocation, Joint
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.joint.heuristics import Greedy
+from hisopt.solvers.joint.greedy import Greedy
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions
 
 INSIDE, OUTSIDE = 0.9, 1.1  # of a tolerance

@@ -12,7 +12,7 @@ from hisopt.equations import rule_similarity
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.instances import PublicPrompt
 from hisopt.problems import Clustering, Full
-from hisopt.solvers.base import Deadline
+from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound import search as branch_bound
 from hisopt.solvers.clustering.branch_bound.balance import balance
 from hisopt.solvers.clustering.branch_bound.search import BranchBound, Search
@@ -106,8 +106,10 @@ def test_refinement_ends_where_gains_are_noise(kind: str, criterion: str) -> Non
         assert sizes.max() <= users // 2
 
 
-@pytest.mark.parametrize("solver", [BranchBound, Partitions, PairsHighs, IlpHighs, IlpScip, PengWeiSdp, Subsets])
-def test_sizes_that_no_partition_meets_are_infeasible(solver: type) -> None:
+@pytest.mark.parametrize(
+    "solver", [BranchBound(), Partitions(), PairsHighs(), IlpHighs(), IlpScip(), PengWeiSdp(), Subsets()]
+)
+def test_sizes_that_no_partition_meets_are_infeasible(solver: Solver) -> None:
     given = draw_instance(np.random.default_rng(1), 13, 3).replace(cluster_size_min=5, cluster_size_max=6)
     problems = [Clustering.of(given, criterion) for criterion in CRITERIA]  # type: ignore[arg-type]
     served = [problem for problem in [*problems, Full(given)] if solver.serves(problem)]
@@ -148,7 +150,7 @@ def test_no_degenerate_instance_contradicts_enumeration(
         given = instance(embeddings, clusters, least, most)
         problem = Clustering.of(given, criterion)  # type: ignore[arg-type]
         best = enumerated(criterion, embeddings, clusters, least, most)
-        for solver in (Partitions, BranchBound):
+        for solver in (Partitions(), BranchBound()):
             found = solver.solve(problem, Limits(time_s=5))
             if best is None:
                 assert found.termination is Termination.INFEASIBLE
@@ -156,7 +158,7 @@ def test_no_degenerate_instance_contradicts_enumeration(
             assert found.bound is not None
             assert found.bound >= best - 1e-12 * max(best, 1.0)
             assert found.decision is not None
-            if solver is Partitions:
+            if isinstance(solver, Partitions):
                 assert found.bound == pytest.approx(best, rel=1e-12, abs=1e-14)
             if found.termination is Termination.OPTIMAL:
                 value = problem.evaluate(found.decision).objective
@@ -168,7 +170,7 @@ def test_an_optimum_of_zero_is_proven() -> None:
     given = instance(np.concatenate([there, -there] * 7), 1)
     for criterion in CRITERIA:
         problem = Clustering.of(given, criterion)  # type: ignore[arg-type]
-        for solver in (Partitions, BranchBound):
+        for solver in (Partitions(), BranchBound()):
             found = solver.solve(problem, LIMITS)
             assert found.termination is Termination.OPTIMAL
             assert found.bound == pytest.approx(0.0, abs=1e-14)
@@ -210,7 +212,7 @@ def test_heuristics_of_an_exact_solver_are_among_its_incumbents(seed: int) -> No
     embeddings = shipped().embeddings[rng.choice(240, 20, replace=False)]
     embeddings = np.concatenate([embeddings, embeddings[rng.integers(0, 20, 30)]])
     problem = Clustering.of(PRESETS["paper"].sample(0).replace(embeddings=embeddings, max_clusters=5), "mean")
-    kmeans, refined = (solver.solve(problem, LIMITS).decision for solver in (KMeans, HacRefined))
+    kmeans, refined = (solver.solve(problem, LIMITS).decision for solver in (KMeans(), HacRefined()))
     assert kmeans is not None
     assert refined is not None
     value = problem.evaluate(refined).objective

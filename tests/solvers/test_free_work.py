@@ -73,7 +73,7 @@ def test_every_solver_on_free_work(solver: Solver[Any], kind: str, integer: bool
         reference = next((s for s in registered(kind) if s.name == EXACT.get((kind, integer))), None)
         if reference is None:
             continue
-        best = check(problem, reference, LIMITS, Outcome(reference().solve(problem, LIMITS), 0.0))
+        best = check(problem, reference, LIMITS, Outcome(reference.solve(problem, LIMITS), 0.0))
         if best.objective is None:
             assert run.decision is None
             continue
@@ -136,9 +136,7 @@ def test_subsets_out_of_time_keeps_decision_and_bound() -> None:
     rng = np.random.default_rng(5)
     drawn = draw_instance(rng, 9, 4)
     assert isinstance(drawn, Instance)
-    problem = Problem(
-        "full", drawn.replace(given_common=None, given_edge=None, cluster_size_min=1, cluster_size_max=None)
-    )
+    problem = Full(drawn.replace(given_common=None, given_edge=None, cluster_size_min=1, cluster_size_max=None))
     late, done = Subsets().solve(problem, Limits(time_s=0.0)), Subsets().solve(problem, LIMITS)
     assert done.termination is Termination.OPTIMAL
     assert late.decision is not None
