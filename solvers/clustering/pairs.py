@@ -32,4 +32,4 @@ class PairsHighs(Solver):
 
         if (answer := impossible(problem.instance)) is not None:
             return answer
-        return solve_model("highs", pairs, problem, limits)
+        return solve_model("highs", pairs, problem, limits, watched=True)
