@@ -12,7 +12,7 @@ from typing import Any
 from hisopt.decision import Decision
 from hisopt.problems import Problem
 from hisopt.result import Limits, SolverResult, Termination
-from hisopt.solvers.base import Deadline
+from hisopt.solvers.base import Deadline, OutOfTime
 from hisopt.solvers.run.progress import report
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -62,11 +62,15 @@ def optimise(
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
     else:
         options["random_seed"] = limits.seed
-        solver.set_instance(model)  # seconds for a large model, which HiGHS' own clock would leave out
+        late = Answer(Termination.TIME_LIMIT, None, False, f"{name}: the time passed while the model was stated")
+        try:
+            solver.set_instance(model)  # seconds for a large model, which HiGHS' own clock would leave out
+        except OutOfTime:
+            return late
         for update in solver.config.auto_updates:
             solver.config.auto_updates[update] = False
         if deadline.passed:
-            return Answer(Termination.TIME_LIMIT, None, False, f"{name}: the time passed while the model was stated")
+            return late
     try:
         results = solver.solve(
             model,
@@ -83,6 +87,8 @@ def optimise(
             raise
         return Answer(Termination.NUMERICAL_ERROR, None, False, str(error))
     condition = results.termination_condition
+    if name == "highs" and condition is Condition.unknown and _interrupted(solver):
+        condition = Condition.interrupted  # which Pyomo 6.10.1 does not know of HiGHS
     termination = {
         Condition.convergenceCriteriaSatisfied: Termination.OPTIMAL,
         Condition.maxTimeLimit: Termination.TIME_LIMIT,
@@ -113,6 +119,13 @@ def _highs(deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
     return ReportingHighs.of(tell, deadline)
 
 
+def _interrupted(solver: Any) -> bool:
+    """Whether HiGHS ended because a callback of ours said so."""
+    from highspy import HighsModelStatus
+
+    return bool(solver._solver_model.getModelStatus() == HighsModelStatus.kInterrupt)
+
+
 def _refuse_shifted_ranges(model: Any) -> None:
     """Raise ValueError for a constraint ``low <= 1 + x <= high``: Pyomo 6.10.1 moves its constant into SCIP wrongly."""
     from pyomo.environ import Constraint
@@ -126,10 +139,18 @@ def _refuse_shifted_ranges(model: Any) -> None:
             )
 
 
-def solve_model(name: str, form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
-    """Build a form of the problem, solve it and read the decision back."""
+def solve_model(
+    name: str, form: ModuleType, problem: Problem, limits: Limits, *, watched: bool = False
+) -> SolverResult:
+    """Build a form of the problem, solve it and read the decision back.
+
+    ``watched`` says that the form's ``build`` takes a function to call as it goes, which raises when time is up.
+    """
     deadline = Deadline(limits)
-    model = form.build(problem)
+    try:
+        model = form.build(problem, deadline.check) if watched else form.build(problem)
+    except OutOfTime:
+        return SolverResult(Termination.TIME_LIMIT, message=f"{name}: the time passed while the model was built")
     answer = optimise(name, model, limits, deadline, lambda: form.extract(model, problem))
     decision = form.extract(model, problem) if answer.solved else None
     return SolverResult(answer.termination, decision, answer.bound, answer.message)

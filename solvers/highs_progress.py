@@ -11,6 +11,7 @@ from pyomo.contrib.solver.solvers.highs import Highs
 from hisopt.solvers.base import Deadline
 
 Tell = Callable[[bool, float], None]
+_CHUNK = 2000  # constraints handed over between two looks at the clock
 
 
 class ReportingHighs(Highs):  # type: ignore[misc]
@@ -29,6 +30,11 @@ class ReportingHighs(Highs):  # type: ignore[misc]
         solver = cls()
         solver.tell, solver.deadline = tell, deadline
         return solver
+
+    def _add_constraints(self, cons: list[Any]) -> None:
+        for first in range(0, len(cons), _CHUNK):
+            self.deadline.check()
+            super()._add_constraints(cons[first : first + _CHUNK])
 
     def _solve(self) -> Any:
         highs, tell = self._solver_model, self.tell

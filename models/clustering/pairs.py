@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -13,12 +14,13 @@ from hisopt.models.common import linear
 from hisopt.problems import Clustering
 
 
-def build(problem: Clustering) -> pyo.ConcreteModel:
+def build(problem: Clustering, watch: Callable[[], None] = lambda: None) -> pyo.ConcreteModel:
     """State P_I: ``together[i, j]`` for i < j, made transitive by triangle inequalities.
 
     ``sum``: at most M users are representatives (the lowest of their cluster). ``mean``: ``in_size[n, k]`` says that
     n's cluster has k users, and ``share[i, j]`` = together / size is the Peng-Wei matrix Z, whose trace counts the
-    clusters; its rows sum to one and its diagonal dominates, which makes it exact on whole ``together``.
+    clusters; its rows sum to one and its diagonal dominates, which makes it exact on whole ``together``. ``watch`` is called
+    between triangles, of which there are some users^3 / 2; what it raises ends the building.
     """
     if problem.criterion not in ("sum", "mean"):
         raise ValueError(f"pair variables state sum and mean, not {problem.criterion}")
@@ -29,6 +31,8 @@ def build(problem: Clustering) -> pyo.ConcreteModel:
     model.together = pyo.Var(model.pairs, domain=pyo.Binary)
     model.triangles = pyo.ConstraintList()
     for i, j, k in combinations(range(users), 3):
+        if k == j + 1:
+            watch()
         a, b, c = model.together[i, j], model.together[j, k], model.together[i, k]
         model.triangles.add(a + b - c <= 1)
         model.triangles.add(a + c - b <= 1)

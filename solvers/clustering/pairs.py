@@ -31,4 +31,4 @@ class PairsHighs(Solver[Clustering]):
 
         if (answer := impossible(problem)) is not None:
             return answer
-        return solve_model("highs", pairs, problem, limits)
+        return solve_model("highs", pairs, problem, limits, watched=True)
