@@ -42,17 +42,18 @@ class Runner:
             server.stop()
         self._pool.shutdown(wait=True)
 
-    def run(self, problem: Problem, solver: type[Solver]) -> Run:
-        """Solve one problem and check the outcome against itself."""
+    def run(self, problem: Problem, solver: type[Solver], limits: Limits | None = None) -> Run:
+        """Solve one problem, within other limits than the runner's where given, and check the outcome against itself."""
+        limits = limits or self.limits
         reason = solver.unavailable()
         if reason is not None:
-            return Run(problem, solver, Termination.UNAVAILABLE, message=reason, limits=self.limits)
+            return Run(problem, solver, Termination.UNAVAILABLE, message=reason, limits=limits)
         server = self._free.get()
         try:
-            outcome = server.solve(problem, solver, self.limits)
+            outcome = server.solve(problem, solver, limits)
         finally:
             self._free.put(server)
-        return check(problem, solver, self.limits, outcome)
+        return check(problem, solver, limits, outcome)
 
     def run_all(self, tasks: Iterable[tuple[Problem, type[Solver]]]) -> Iterator[Run]:
         """Solve many, ``jobs`` at a time; results come in the order of the tasks."""
