@@ -109,7 +109,7 @@ def _with_options(base: type[Solver], text: str) -> type[Solver]:
     if not options:
         return base
     known = {field.name: field for field in fields(base)}
-    body: dict[str, Any] = {"__annotations__": {}, "__doc__": base.__doc__, "__module__": "_with_options"}
+    body: dict[str, Any] = {"__annotations__": {}, "__doc__": base.__doc__, "__module__": base.__module__}
     for part in options.split(","):
         name, _, value = part.partition("=")
         if name not in known:
@@ -122,6 +122,7 @@ def _with_options(base: type[Solver], text: str) -> type[Solver]:
         body["__annotations__"][name] = known[name].type
         body[name] = read
     solver: type[Solver] = dataclass(frozen=True)(type(base.__name__, (base,), body))
+    solver.__module__ = "_with_options"  # nowhere to import it from: it is sent by value
     return solver
 
 
