@@ -11,7 +11,7 @@ from typing import Any
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run.identity import record_name, source_hash
 from hisopt.solvers.run.runner import Run, Runner
@@ -66,7 +66,7 @@ class Store:
         if self.folder is not None:
             write_atomically(self.folder / f"{name}.json", json.dumps(record, allow_nan=False) + "\n")
 
-    def run_all(self, runner: Runner, tasks: Iterable[tuple[Problem, type[Solver]]]) -> Iterator[dict[str, Any]]:
+    def run_all(self, runner: Runner, tasks: Iterable[tuple[Problem, Solver[Any]]]) -> Iterator[dict[str, Any]]:
         """Yield the record of every task in order, solving those that are not kept yet.
 
         A run that the runner itself lost says nothing of its solver: it is yielded, with a line on standard error, but not
@@ -82,9 +82,9 @@ class Store:
                 yield known[name]
                 continue
             run = next(fresh)
-            record = run.to_dict() | {"instance": problem.instance.content_hash}
+            record = run.to_dict() | {"instance": problem.content_hash}
             if run.lost:
-                print(f"{problem.label}: {run.solver.name}: not kept, {run.message}", file=sys.stderr)
+                print(f"{problem.label}: {run.solver.label}: not kept, {run.message}", file=sys.stderr)
             else:
                 self.write(name, record)
             yield record

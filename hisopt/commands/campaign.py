@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
     from hisopt.campaign.plan import Plan
-    from hisopt.problem import Problem
+    from hisopt.problems import Problem
     from hisopt.result import Limits
     from hisopt.solvers.base import Solver
     from hisopt.solvers.run.runner import Run
@@ -21,7 +21,7 @@ class Task:
     """One solve: what, by which solver, within which limits, and the words for it in a table."""
 
     problem: Problem
-    solver: type[Solver]
+    solver: Solver[Any]
     limits: Limits
     place: dict[str, Any]
 
@@ -43,7 +43,7 @@ def check(plan: Plan) -> None:
     for preset in plan.presets:
         if preset not in PRESETS:
             raise InputError(f"presets: unknown {preset!r}; known are {', '.join(PRESETS)}")
-    check_names([_split(text)[0] for text in plan.solvers])
+    check_names(plan.solvers)
 
 
 def tasks(plan: Plan) -> Iterator[Task]:
@@ -52,24 +52,16 @@ def tasks(plan: Plan) -> Iterator[Task]:
     from hisopt.commands.request import tasks as served
     from hisopt.result import Limits
 
-    classes: dict[tuple[str, str], type[Solver]] = {}
     for source, preset, seed, values in plan.settings():
-        instance = _instance(source, preset, seed, values)
         options = {"kinds": plan.problems, "criteria": plan.criteria, "sms": plan.sms}
-        problems, _ = _problems(instance, options)
-        place = {"source": source, "preset": preset, "seed": seed, "users": instance.users}
-        place |= {"clusters": instance.max_clusters, "swept": values}
-        found = []
-        for text in plan.solvers or ("",):
-            name = _split(text)[0]
-            for problem, base in served(problems, [name] if name else [], None):
-                solver = classes.setdefault((text, base.name), _with_options(base, text))
-                found.append((problem, solver, text if "=" in text else base.name))
-        for problem, solver, label in found:
+        instance, problems, _ = _problems(_instance(source, preset, seed, values), options)
+        place = {"instance": instance.content_hash, "source": source, "preset": preset, "instance_seed": seed}
+        place |= {"users": instance.users, "clusters": instance.max_clusters, "swept": values}
+        for problem, solver in served(problems, plan.solvers, None):
             for time_s in plan.time_limits:
                 for repetition in range(plan.repetitions):
                     limits = Limits(float(time_s), plan.memory_limit, plan.threads, seed + 1_000_003 * repetition)
-                    yield Task(problem, solver, limits, place | {"solver": label, "repetition": repetition})
+                    yield Task(problem, solver, limits, place | {"repetition": repetition})
 
 
 def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
@@ -81,12 +73,11 @@ def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
             "details", "decision", "versions", "refuted", "trajectory")  # fmt: skip
     return {
         "key": key,
-        "instance": task.problem.instance.content_hash,
         "problem": task.problem.label,
         "maximise": task.problem.maximise,
         **task.place,
         "seed": task.limits.seed,
-        "instance_seed": task.place["seed"],
+        "solver": task.solver.label,
         "feasible": record["solution_status"] == "feasible",
         "solution_status": record["solution_status"],
         **{name: record[name] for name in kept},
@@ -96,34 +87,6 @@ def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
         "shared": jobs > 1,
         "machine": f"{platform.node()}, {platform.machine()}, Python {platform.python_version()}",
     }
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Separate ``name:option=value,...`` (or ``file.py:Class:option=value``) into name and options."""
-    name, colon, options = text.rpartition(":")
-    return (name, options) if colon and "=" in options else (text, "")
-
-
-def _with_options(base: type[Solver], text: str) -> type[Solver]:
-    options = _split(text)[1]
-    if not options:
-        return base
-    known = {field.name: field for field in fields(base)}
-    body: dict[str, Any] = {"__annotations__": {}, "__doc__": base.__doc__, "__module__": base.__module__}
-    for part in options.split(","):
-        name, _, value = part.partition("=")
-        if name not in known:
-            raise InputError(f"solver {text!r}: has no option {name!r}; it has {', '.join(known) or 'none'}")
-        default = known[name].default
-        try:
-            read = {"true": True, "false": False}[value] if isinstance(default, bool) else type(default)(value)
-        except (KeyError, ValueError, TypeError):
-            raise InputError(f"solver {text!r}: {name} is {value!r}, must be like {default!r}") from None
-        body["__annotations__"][name] = known[name].type
-        body[name] = read
-    solver: type[Solver] = dataclass(frozen=True)(type(base.__name__, (base,), body))
-    solver.__module__ = "_with_options"  # nowhere to import it from: it is sent by value
-    return solver
 
 
 def _instance(source: str, preset: bool, seed: int, values: dict[str, Any]) -> Any:

@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 @click.option("--users", metavar="N,N,...", help="Numbers of users, instead of the preset's.")
 @click.option("--clusters", metavar="M,M,...", help="Largest numbers of clusters, instead of the preset's.")
 @click.option("--problem", "problems", multiple=True, metavar="KIND", help="Repeatable. [default: joint]")
-@click.option("--solver", "solvers", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="Repeatable. [default: all]")
+@click.option(
+    "--solver", "solvers", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="Repeatable. [default: all]"
+)
 @click.option("--time-limit", "time_limits", type=float, multiple=True, metavar="S", help="Repeatable. [default: 3]")
 @click.option("--repetitions", type=int, metavar="R", help="Solves of the same, with other seeds of the solver.")
 @click.option("--records", default="records", show_default=True, metavar="FOLDER", help="Where records are kept.")
-@click.option("--jobs", type=int, metavar="J", help="Solves at a time; more than 1 share the machine. [default: all cores]")
+@click.option(
+    "--jobs", type=int, metavar="J", help="Solves at a time; more than 1 share the machine. [default: all cores]"
+)
 @click.option("--dry-run", is_flag=True, help="Say how many solves and how long at most, and do not solve.")
 def _command(**options: Any) -> None:
     """Run solvers over instances, and keep one record a solve.
@@ -66,12 +70,12 @@ def _compare(options: dict[str, Any]) -> int:
     if options["dry_run"]:
         done = {record["key"] for record in read([folder])} if folder.exists() else set()
         left = [task.limits.time_s for task in tasks(plan) if task.key not in done]
-        print(f"{len(left)} solves to do, {len(done)} records there; at most {sum(left) / jobs:.0f} s with {jobs} at a time")
+        print(
+            f"{len(left)} solves to do, {len(done)} records there; at most {sum(left) / jobs:.0f} s with {jobs} at a time"
+        )
         return 0
     with Segment(folder) as segment:
-        done, refuted = set(), 0
-        for record in read([folder]):
-            done.add(record["key"])
+        done, refuted = {record["key"] for record in read([folder])}, 0
         print(f"{jobs} solves at a time on this machine; {len(done)} records there", file=sys.stderr)
         solved = 0
         for record in _solved(tasks(plan), done, jobs, plan.memory_limit, plan.threads):
@@ -84,7 +88,9 @@ def _compare(options: dict[str, Any]) -> int:
     return 1 if refuted else 0
 
 
-def _solved(tasks: Iterable[Task], done: set[str], jobs: int, memory_gb: float, threads: int) -> Iterable[dict[str, Any]]:
+def _solved(
+    tasks: Iterable[Task], done: set[str], jobs: int, memory_gb: float, threads: int
+) -> Iterable[dict[str, Any]]:
     """Yield the records of the tasks that are not done, as they end; few are held at a time."""
     from hisopt.commands.campaign import flat
     from hisopt.result import Limits
@@ -97,7 +103,7 @@ def _solved(tasks: Iterable[Task], done: set[str], jobs: int, memory_gb: float, 
         task, key, future = pending.popleft()
         run = future.result()
         if run.lost:
-            print(f"{task.problem.label}: {task.place['solver']}: not kept, {run.message}", file=sys.stderr)
+            print(f"{task.problem.label}: {task.solver.label}: not kept, {run.message}", file=sys.stderr)
         else:
             yield flat(task, key, run, jobs)
 

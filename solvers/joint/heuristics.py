@@ -17,7 +17,7 @@ from hisopt.equations import (
     quality_table,
 )
 from hisopt.instances import Instance
-from hisopt.problem import Problem
+from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
@@ -27,20 +27,20 @@ _LEAST = 1e-14  # relative; a move that gains less may be rounding
 
 
 @dataclass(frozen=True)
-class Alternating(Solver):
+class Alternating(Solver[Joint]):
     """Steps given SMs, then SMs given steps (Theorem 1), until nothing changes; starts from equal SMs.
 
     A cluster whose steps drop to zero loses its SMs for good, one reason why this can stop short of the optimum.
     """
 
     name = "alternating"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
     max_rounds: int = 200
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.his
+        instance = problem.instance
         tables = step_tables.for_instance(instance)
         budget = float(instance.edge.sms)
         groups = np.repeat(np.arange(instance.max_clusters), np.diff(tables.offsets))
@@ -62,16 +62,16 @@ class Alternating(Solver):
 
 
 @dataclass(frozen=True)
-class NoSharing(Solver):
+class NoSharing(Solver[Joint]):
     """No common phase (IIS, CLIF): x = 0, the personalised steps and SMs at their optimum."""
 
     name = "no-sharing"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.his
+        instance = problem.instance
         steps = instance.steps
         if steps.edge_max + steps.device_max < steps.total:
             return SolverResult(Termination.COMPLETED, message="without common steps no user reaches the total")
@@ -83,34 +83,34 @@ class NoSharing(Solver):
 
 
 @dataclass(frozen=True)
-class RandomSteps(Solver):
+class RandomSteps(Solver[Joint]):
     """Each user's (x, y) uniform over what is feasible, SMs by Theorem 1."""
 
     name = "random"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        common, edge = problem.his.steps.pairs().T
-        pick = np.random.default_rng(limits.seed).integers(len(common), size=problem.his.users)
-        return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.his, common[pick], edge[pick]))
+        common, edge = problem.instance.steps.pairs().T
+        pick = np.random.default_rng(limits.seed).integers(len(common), size=problem.instance.users)
+        return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.instance, common[pick], edge[pick]))
 
 
 @dataclass(frozen=True)
-class Greedy(Solver):
+class Greedy(Solver[Joint]):
     """Start with the fewest steps on the server; take the single cluster move that gains most, while one gains.
 
     A move changes one cluster's X, or how many of its users get all their personalised steps, by one candidate.
     """
 
     name = "greedy"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        instance, deadline = problem.his, Deadline(limits)
+        instance, deadline = problem.instance, Deadline(limits)
         tables = step_tables.for_instance(instance)
         budget = float(instance.edge.sms)
         neighbours = [
@@ -150,21 +150,21 @@ def _neighbours(tables: step_tables.StepTables, first: int, last: int) -> list[I
 
 
 @dataclass(frozen=True)
-class LocalSearch(Solver):
+class LocalSearch(Solver[Joint]):
     """Change one user's (x, y) to its best with everyone else fixed, until no user can improve; from all zero.
 
     The utility counted is everyone's (20), so the end is a local optimum of the joint problem.
     """
 
     name = "local-search"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
     max_sweeps: int = 100
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        instance, deadline = problem.his, Deadline(limits)
-        clusters = instance.clusters
+        instance, deadline = problem.instance, Deadline(limits)
+        clusters = instance.labels
         assert clusters is not None
         pair_common, pair_edge = instance.steps.pairs().T
         value = _pair_values(instance, clusters, pair_common, pair_edge)

@@ -10,33 +10,32 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits
 from hisopt.solvers.base import Solver
-from hisopt.solvers.policy.learned import SUFFIX
 from hisopt.solvers.run.checks import versions
 
 
-def record_name(problem: Problem, solver: type[Solver], limits: Limits) -> str:
+def record_name(problem: Problem, solver: Solver[Any], limits: Limits) -> str:
     """Return the name of a run: a hash of instance, problem, solver and its source, options, limits, seed and versions."""
     parts = [
-        problem.instance.content_hash, problem.kind, problem.criterion, problem.integer_sms,
-        solver.name, source_hash(solver), repr(solver()), vars(limits), versions(solver),
+        problem.content_hash, problem.record(), solver.name, source_hash(solver), solver.options, vars(limits),
+        versions(solver),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def source_hash(solver: type[Solver]) -> str:
+def source_hash(solver: Solver[Any]) -> str:
     """Return a hash of a solver's source and of every module of hisopt that it imports, directly or not.
 
     A policy given as a file counts, too. Modules that a user's own solver imports from elsewhere do not.
     """
     digest = hashlib.sha256()
-    policy = str(getattr(solver, "_source", "")).rpartition(":")[0]
-    if policy.endswith(SUFFIX):
+    if policy := getattr(solver, "policy", ""):
         digest.update(Path(policy).read_bytes())
-    ahead, seen = [base.__module__ for base in solver.__mro__ if issubclass(base, Solver)], set()
+    ahead, seen = [base.__module__ for base in type(solver).__mro__ if issubclass(base, Solver)], set()
     while ahead:
         name = ahead.pop()
         if name in seen:

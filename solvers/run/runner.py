@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Self
+from typing import Any, Self
 
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions, versions
@@ -42,8 +42,12 @@ class Runner:
             server.stop()
         self._pool.shutdown(wait=True)
 
-    def run(self, problem: Problem, solver: type[Solver], limits: Limits | None = None) -> Run:
-        """Solve one problem, within other limits than the runner's where given, and check the outcome against itself."""
+    def run(self, problem: Problem, solver: Solver[Any] | type[Solver[Any]], limits: Limits | None = None) -> Run:
+        """Solve one problem, within the runner's limits or others, and check the outcome against itself.
+
+        A class stands for its default options.
+        """
+        solver = solver() if isinstance(solver, type) else solver
         limits = limits or self.limits
         reason = solver.unavailable()
         if reason is not None:
@@ -55,7 +59,7 @@ class Runner:
             self._free.put(server)
         return check(problem, solver, limits, outcome)
 
-    def run_all(self, tasks: Iterable[tuple[Problem, type[Solver]]]) -> Iterator[Run]:
+    def run_all(self, tasks: Iterable[tuple[Problem, Solver[Any] | type[Solver[Any]]]]) -> Iterator[Run]:
         """Solve many, ``jobs`` at a time; results come in the order of the tasks."""
         self._futures = [self._pool.submit(self.run, *task) for task in tasks]
         for future in self._futures:
