@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -13,8 +15,10 @@ _REFERENCE = ["instance", "problem"]
 
 def reference(records: pd.DataFrame) -> pd.Series[float]:
     """Return, for each record, the best feasible objective that any record has on its instance and problem (NaN: none)."""
-    signed = records["objective"].where(records["feasible"]).astype(float) * np.where(records["maximise"], 1.0, -1.0)
-    best = signed.groupby([records[name] for name in _REFERENCE]).transform("max")
+    signed: Any = records["objective"].where(records["feasible"]).astype(float) * np.where(
+        records["maximise"], 1.0, -1.0
+    )
+    best: Any = signed.groupby([records[name] for name in _REFERENCE]).transform("max")
     return pd.Series(best * np.where(records["maximise"], 1.0, -1.0), index=records.index)
 
 
@@ -24,7 +28,7 @@ def relative_gaps(records: pd.DataFrame, to: pd.Series[float] | None = None) -> 
     ``to`` is the reference of each record, the best known objective (`reference`) if None.
     """
     found = reference(records) if to is None else to
-    objective = records["objective"].where(records["feasible"]).astype(float)
+    objective: Any = records["objective"].where(records["feasible"]).astype(float)
     scale = np.maximum(np.maximum(objective.abs(), found.abs()), 1e-10)
     return pd.Series((objective - found).abs() / scale, index=records.index)
 

@@ -36,7 +36,7 @@ def iqm_intervals(
         drawn = np.concatenate([g[rng.integers(len(g), size=(samples, len(g)))] for g in groups], axis=1)
         found = stats.trim_mean(drawn, 0.25, axis=1)
         low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-        rows.append((iqm(kept.to_numpy()), float(low), float(high), len(kept)))
+        rows.append((iqm(np.asarray(kept, dtype=np.float64)), float(low), float(high), len(kept)))
     return pd.DataFrame(rows, columns=["iqm", "low", "high", "runs"], index=values.columns)
 
 

@@ -32,9 +32,9 @@ def _integral(steps: Iterable[tuple[float, float | None]], to: float, until: flo
     return total + gap * (until - before)
 
 
-def _points(record: pd.Series) -> list[tuple[float, float | None, float | None]]:  # type: ignore[type-arg]
+def _points(record: pd.Series) -> list[tuple[float, float | None, float | None]]:
     """The trajectory, ended by what the record says itself."""
-    points: list[tuple[float, float | None, float | None]] = [(p[0], p[1], p[2]) for p in record["trajectory"]]  # type: ignore[misc]
+    points: list[tuple[float, float | None, float | None]] = [(p[0], p[1], p[2]) for p in record["trajectory"]]
     if record["seconds"] is not None and np.isfinite(record["seconds"]):
         objective = float(record["objective"]) if record["feasible"] and pd.notna(record["objective"]) else None
         bound = float(record["bound"]) if pd.notna(record["bound"]) else None
