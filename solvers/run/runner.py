@@ -42,18 +42,22 @@ class Runner:
             server.stop()
         self._pool.shutdown(wait=True)
 
-    def run(self, problem: Problem, solver: Solver[Any] | type[Solver[Any]]) -> Run:
-        """Solve one problem and check the outcome against itself; a class stands for its default options."""
+    def run(self, problem: Problem, solver: Solver[Any] | type[Solver[Any]], limits: Limits | None = None) -> Run:
+        """Solve one problem, within the runner's limits or others, and check the outcome against itself.
+
+        A class stands for its default options.
+        """
         solver = solver() if isinstance(solver, type) else solver
+        limits = limits or self.limits
         reason = solver.unavailable()
         if reason is not None:
-            return Run(problem, solver, Termination.UNAVAILABLE, message=reason, limits=self.limits)
+            return Run(problem, solver, Termination.UNAVAILABLE, message=reason, limits=limits)
         server = self._free.get()
         try:
-            outcome = server.solve(problem, solver, self.limits)
+            outcome = server.solve(problem, solver, limits)
         finally:
             self._free.put(server)
-        return check(problem, solver, self.limits, outcome)
+        return check(problem, solver, limits, outcome)
 
     def run_all(self, tasks: Iterable[tuple[Problem, Solver[Any] | type[Solver[Any]]]]) -> Iterator[Run]:
         """Solve many, ``jobs`` at a time; results come in the order of the tasks."""

@@ -1,0 +1,84 @@
+"""What each solver took or reached on each task, and plain summaries of that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hisopt.errors import InputError
+
+TASK = ["instance", "problem", "seed"]
+_REFERENCE = ["instance", "problem"]
+
+
+def reference(records: pd.DataFrame) -> pd.Series[float]:
+    """Return, for each record, the best feasible objective that any record has on its instance and problem (NaN: none)."""
+    signed: Any = records["objective"].where(records["feasible"]).astype(float) * np.where(
+        records["maximise"], 1.0, -1.0
+    )
+    best: Any = signed.groupby([records[name] for name in _REFERENCE]).transform("max")
+    return pd.Series(best * np.where(records["maximise"], 1.0, -1.0), index=records.index)
+
+
+def relative_gaps(records: pd.DataFrame, to: pd.Series[float] | None = None) -> pd.Series[float]:
+    """Return |p - r| / max(1e-10, |p|, |r|) of each feasible objective p to its reference r; NaN where there is none.
+
+    ``to`` is the reference of each record, the best known objective (`reference`) if None.
+    """
+    found = reference(records) if to is None else to
+    objective: Any = records["objective"].where(records["feasible"]).astype(float)
+    scale = np.maximum(np.maximum(objective.abs(), found.abs()), 1e-10)
+    return pd.Series((objective - found).abs() / scale, index=records.index)
+
+
+def costs(records: pd.DataFrame, measure: str = "seconds", gap: float = 1e-6) -> pd.DataFrame:
+    """Return the cost of each solver (columns) on each task (rows: instance, problem, seed of the solver).
+
+    ``measure`` is ``seconds``, where a solver succeeded that has a feasible objective within the relative ``gap`` of the
+    best known one, or ``gap``, the relative gap to the best known objective. NaN: it failed. Records of one solver on
+    one task, such as on two machines, are averaged; a solver that was never asked counts as failed. Raises `InputError`
+    for another measure.
+    """
+    gaps = relative_gaps(records)
+    if measure == "seconds":
+        cost = records["seconds"].astype(float).where(gaps <= gap)
+    elif measure == "gap":
+        cost = gaps
+    else:
+        raise InputError(f"measure {measure!r}: must be seconds or gap")
+    table = records[[*TASK, "solver"]].assign(cost=cost)
+    return table.groupby([*TASK, "solver"], dropna=False)["cost"].mean().unstack("solver")
+
+
+def shifted_geometric_mean(values: pd.DataFrame, shift: float, penalty: float) -> pd.Series[float]:
+    """Return exp(mean(log(x + shift))) - shift of each column, with ``penalty`` in the place of failures (NaN).
+
+    Costs above the penalty are cut to it, so that a failure never looks better than a slow success. Source: Achterberg,
+    Constraint Integer Programming (2007), A.3. Raises `InputError` unless the shift is positive and no cost negative.
+    """
+    if shift <= 0 or penalty < 0:
+        raise InputError(f"shift {shift}, penalty {penalty}: must be positive, and not negative")
+    filled = values.fillna(penalty).clip(upper=penalty)
+    if (filled < 0).any(axis=None):
+        raise InputError("a shifted geometric mean needs costs that are not negative")
+    return pd.Series(np.exp(np.log(filled + shift).mean()) - shift, index=values.columns)
+
+
+def win_tie_loss(values: pd.DataFrame, tolerance: float = 1e-6) -> pd.DataFrame:
+    """Return wins, ties and losses of each solver against each other, one row a pair; smaller costs win.
+
+    Costs that differ by at most ``tolerance``, relative to the larger or absolute, tie; so do two failures; a success
+    beats a failure.
+    """
+    rows = []
+    for one in values.columns:
+        for other in values.columns:
+            if one == other:
+                continue
+            a = values[one].fillna(np.inf).to_numpy(dtype=float)
+            b = values[other].fillna(np.inf).to_numpy(dtype=float)
+            close = (a == b) | np.isclose(a, b, rtol=tolerance, atol=tolerance)
+            rows.append((one, other, int((~close & (a < b)).sum()), int(close.sum()), int((~close & (a > b)).sum())))
+    return pd.DataFrame(rows, columns=["solver", "against", "wins", "ties", "losses"])

@@ -1,0 +1,71 @@
+"""Which solve a record is of: a hash of everything that its outcome depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hisopt.problems import Problem
+from hisopt.result import Limits
+from hisopt.solvers.base import Solver
+from hisopt.solvers.run.checks import versions
+
+
+def record_name(problem: Problem, solver: Solver[Any], limits: Limits) -> str:
+    """Return the name of a run: a hash of instance, problem, solver and its source, options, limits, seed and versions."""
+    parts = [
+        problem.content_hash, problem.record(), solver.name, source_hash(solver), solver.options, vars(limits),
+        versions(solver),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def source_hash(solver: Solver[Any]) -> str:
+    """Return a hash of a solver's source and of every module of hisopt that it imports, directly or not.
+
+    A policy given as a file counts, too. Modules that a user's own solver imports from elsewhere do not.
+    """
+    digest = hashlib.sha256()
+    if policy := getattr(solver, "policy", ""):
+        digest.update(Path(policy).read_bytes())
+    ahead, seen = [base.__module__ for base in type(solver).__mro__ if issubclass(base, Solver)], set()
+    while ahead:
+        name = ahead.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if (found := _source(name)) is not None:
+            ahead += found[1]
+    for name in sorted(seen):
+        if (found := _source(name)) is not None:
+            digest.update(f"{name} {found[0]}\n".encode())
+    return digest.hexdigest()
+
+
+def _source(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the hash of a module's file and the modules of hisopt it imports; None if it is no module of Python source."""
+    try:
+        loaded = sys.modules.get(name)
+        file = getattr(loaded, "__file__", None) if loaded else getattr(find_spec(name), "origin", None)
+    except (ImportError, ValueError):  # a name imported from a module, not a module
+        return None
+    return _read_source(name, str(file), os.stat(file).st_mtime_ns) if file and str(file).endswith(".py") else None
+
+
+@cache
+def _read_source(name: str, file: str, changed: int) -> tuple[str, tuple[str, ...]]:
+    text = Path(file).read_bytes()
+    names: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return hashlib.sha256(text).hexdigest(), tuple(name for name in names if name.startswith("hisopt."))
