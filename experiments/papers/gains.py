@@ -19,6 +19,7 @@ from hisopt.result import Limits
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.schemes.schemes import scheme_instance, solve_scheme
 
+_ALL = 1400.0  # steps of 50 users who share none
 BASELINES = ("ppgfis", "cfis", "iis")
 _GAINS = (("journal, Fig. 10", (36.8, 51.0, 94.3)), ("magazine, Fig. 5", (14.8, 26.7, 63.1)))
 _STEPS = (("his", 816.0), ("ppgfis", 943.0), ("cfis", 1039.0), ("iis", 1400.0))
@@ -38,23 +39,28 @@ class Config:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One published number beside ours: mean and half-width of its 95 % interval over instances."""
+    """One published number beside ours: mean and half-width of its 95 % interval over instances.
+
+    ``reference`` is what the number would be without any effect: 0 for a gain, all 1,400 steps for executed steps.
+    """
 
     item: str
     published: float
     mean: float
     half: float
     unit: str
+    reference: float = 0.0
 
     @property
     def word(self) -> str:
-        """``reproduced`` inside the interval (or within 2 %), ``direction only`` where the sign agrees, else ``refuted``.
+        """``reproduced`` inside the interval (or within 2 %), ``direction only`` where both lie on one side of the
+        reference, else ``refuted``.
 
         All are said of the documented defaults: weights and the baselines' similarities are unpublished.
         """
         if abs(self.mean - self.published) <= max(self.half, 0.02 * abs(self.published)):
             return "reproduced"
-        return "direction only" if self.mean * self.published > 0 else "refuted"
+        return "direction only" if (self.mean - self.reference) * (self.published - self.reference) > 0 else "refuted"
 
     def row(self) -> str:
         """A row of the Markdown table."""
@@ -92,22 +98,23 @@ def verdicts(config: Config) -> list[Verdict]:
         for where, values in _GAINS
         for name, value in zip(BASELINES, values, strict=True)
     ]
-    rows += [_verdict(f"magazine, Table 1: steps of {n}", v, np.array(steps[n]), "") for n, v in _STEPS]
+    rows += [_verdict(f"magazine, Table 1: steps of {n}", v, np.array(steps[n]), "", _ALL) for n, v in _STEPS]
     return [*rows, _verdict("journal, Fig. 12: SIM and NPI", 19.1, np.array(modules), " %")]
 
 
-def _verdict(item: str, published: float, values: FloatArray, unit: str) -> Verdict:
+def _verdict(item: str, published: float, values: FloatArray, unit: str, reference: float = 0.0) -> Verdict:
     from scipy.stats import t
 
     half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Verdict(item, published, float(values.mean()), half, unit)
+    return Verdict(item, published, float(values.mean()), half, unit, reference)
 
 
 def table(config: Config) -> str:
     """Return the verdicts as Markdown."""
     head = (
         f"The preset `paper`, {config.draws} instances, random members drawn {config.members} times; every decision a proven\n"
-        "optimum at the documented defaults. Intervals: 95 % over instances.\n\n"
+        "optimum at the documented defaults. Intervals: 95 % over instances.\n"
+        "ppgfis groups by the head noun of a prompt, a rule of ours that makes many small groups.\n\n"
         "| item | published | ours | difference | verdict |\n|---|---|---|---|---|\n"
     )
     return head + "\n".join(verdict.row() for verdict in verdicts(config)) + "\n"

@@ -22,9 +22,10 @@ _ATTRIBUTIVE = frozenset(
 def main_entity(prompt: str) -> str:
     """Return the head noun of the first noun phrase in the singular; of "a bowl of ramen", what the bowl holds.
 
-    A phrase ends at a preposition or conjunction, at a verb form in -ing that is not one of a few that stand before
-    nouns, or at one in -ed before a preposition. Where users mean the same by other words, it does not see it: of the shipped
-    corpus's pairs with one entity 95 % have one subject, of those with one subject 5 % one entity. A prompt without words has the empty entity.
+    A phrase ends at a preposition or conjunction, at a verb form in -ing that is not one of a few that stand before nouns,
+    or at one in -ed before a preposition. A prompt without words has the empty entity. Other words for the same thing are
+    other entities: the shipped 240 prompts have 194. Of their pairs with one entity 96 % have one subject of the corpus, of
+    those with one subject 6 % one entity.
     """
     phrase: list[str] = []
     words = words_of(prompt)
