@@ -20,6 +20,7 @@ WINGS = {  # what a wing of solvers/ takes from others, besides what stands in s
     "joint": {"allocation"},
     "full": {"clustering", "joint"},
     "policy": {"clustering", "joint", "steps"},
+    "schemes": {"clustering", "joint"},
 }
 
 

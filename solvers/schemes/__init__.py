@@ -1,0 +1,1 @@
+"""The papers' schemes, from prompts to decisions."""
