@@ -203,7 +203,8 @@ class _Search:
         sizes, instance = np.bincount(labels, minlength=self.oracle.count), sizes_of(self.problem.instance)
         left, entered = sizes[labels[user]] - 1, sizes[target] + 1
         most = instance.most or len(labels)
-        return ((left == 0) | (left >= instance.least)) & (entered >= instance.least) & (entered <= most)
+        allowed: BoolArray = ((left == 0) | (left >= instance.least)) & (entered >= instance.least) & (entered <= most)
+        return allowed
 
     def _changed(self, labels: IntArray) -> IntArray:
         """Move some users at random, or merge two clusters and split one around two of its members."""

@@ -29,7 +29,7 @@ def draw(seed: int) -> Full:
 def test_at_the_optimum_of_few_users(seed: int) -> None:
     problem = draw(seed)
     exact = Subsets().solve(problem, LIMITS)
-    found = PartitionSearch(rounds=10).solve(problem, LIMITS)
+    found = PartitionSearch().solve(problem, LIMITS)
     if exact.decision is None:
         assert found.decision is None
         return
@@ -46,7 +46,7 @@ def test_at_the_optimum_of_few_users(seed: int) -> None:
 def test_better_than_the_papers_way_at_their_size() -> None:
     problem = Full(PRESETS["paper"].sample(1))
     two_stage = problem.evaluate(TwoStage().solve(problem, LIMITS).decision)
-    found = problem.evaluate(PartitionSearch(rounds=10).solve(problem, LIMITS).decision)
+    found = problem.evaluate(PartitionSearch().solve(problem, Limits(time_s=60.0)).decision)
     assert found.feasible
     assert found.objective > 1.008 * two_stage.objective
 
