@@ -55,6 +55,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "full": (
         "full.subsets:Subsets",
         "full.two_stage:TwoStage",
+        "full.local_search:PartitionSearch",
         "pyomo_scip:FullScip",
     ),
     "steps": (
