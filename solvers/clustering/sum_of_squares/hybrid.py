@@ -22,7 +22,7 @@ _CONSTRAINED_ROUNDS = 30
 
 
 def hybrid(
-    items: Items, seed: int = 0, generations: int = 60, patience: int = 25, deadline: Deadline | None = None
+    items: Items, seed: int = 0, generations: int = 300, patience: int = 100, deadline: Deadline | None = None
 ) -> IntArray | None:
     """Return the best labels (n,) found, None where time ran out before any were; ends ``patience`` children without gain.
 
