@@ -15,6 +15,7 @@ _PUBLIC = {
     "IccInstance": "instances",
     "Scenario": "instances.scenario",
     "PRESETS": "instances.scenario",
+    "ExactKMeans": "solvers.clustering.sum_of_squares.estimator",
     "Problem": "problem",
     "Decision": "decision",
     "Evaluation": "evaluation",
