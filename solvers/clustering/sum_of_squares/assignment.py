@@ -62,7 +62,7 @@ def assign(items: Items, centres: FloatArray, time_s: float = 60.0) -> IntArray 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = milp(
-            np.concatenate([cost / scale, np.zeros(width - size * count)]), integrality=np.ones(width),
+            np.concatenate([cost / scale, np.zeros(width - size * count)]), integrality=np.ones(width, dtype=np.int64),
             bounds=Bounds(0, 1), constraints=LinearConstraint(matrix, low, high), options={"time_limit": time_s},
         )  # fmt: skip
     if found.status == 2:
@@ -87,5 +87,3 @@ def _cover(items: Items) -> list[IntArray]:
         left[np.ix_(crowd, crowd)] = False
         cliques.append(np.array(crowd))
     return cliques
-
-

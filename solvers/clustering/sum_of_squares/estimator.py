@@ -67,9 +67,9 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         self.tolerance = tolerance
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803 as in scikit-learn
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Cluster the rows of X (N, d), weighted by ``sample_weight`` (N,); ``y`` is not used."""
-        X = validate_data(self, X, dtype=np.float64)  # noqa: N806
+        X = validate_data(self, X, dtype=np.float64)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         deadline = Deadline(Limits(time_s=float(self.time_limit)))
         try:
@@ -88,16 +88,16 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         self.gap_, self.n_nodes_ = answer.gap, answer.nodes
         return self
 
-    def predict(self, X: Any) -> IntArray:  # noqa: N803
+    def predict(self, X: Any) -> IntArray:
         """Return the nearest centre of each row; limits and pairs play no part."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)  # noqa: N806
+        X = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray(pairwise_distances_argmin(X, self.cluster_centers_), dtype=np.int64)
 
-    def transform(self, X: Any) -> FloatArray:  # noqa: N803
+    def transform(self, X: Any) -> FloatArray:
         """Return the distances to the centres, shape (rows, clusters)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)  # noqa: N806
+        X = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray(pairwise_distances(X, self.cluster_centers_))
 
     @property

@@ -30,9 +30,9 @@ def hybrid(
     """
     rng, count = np.random.default_rng(seed), items.clusters
     if count == 1 or count >= len(items):
-        labels = np.zeros(len(items), dtype=np.int64) if count == 1 else np.arange(len(items))
-        if items.allowed(labels):
-            return labels
+        only = np.zeros(len(items), dtype=np.int64) if count == 1 else np.arange(len(items))
+        if items.allowed(only):
+            return only
     found: list[tuple[float, IntArray]] = []
     size, idle = _POPULATION if items.plain else 4, 0
     for child in range(size + generations):

@@ -177,10 +177,12 @@ def items_of(
     inner, mean_weight = weights / weights[present].mean(), float(weights[present].mean())
     if (weights[present] == weights[present[0]]).all():
         inner = np.where(weights > 0, 1.0, 0.0)  # whole numbers, which limits on sizes and ties live on
-    masses = np.bincount(groups[present], weights=inner[present], minlength=count)
+    masses = np.asarray(np.bincount(groups[present], weights=inner[present], minlength=count), dtype=np.float64)
     first = np.full(count, size)
     np.minimum.at(first, groups[present], present)
-    shift = scaled[present] - scaled[first][groups[present]]  # from a member, so that duplicates stay exactly where they are
+    shift = (
+        scaled[present] - scaled[first][groups[present]]
+    )  # from a member, so that duplicates stay exactly where they are
     centres = np.zeros((count, points.shape[1]))
     np.add.at(centres, groups[present], inner[present, None] * shift)
     centres = scaled[first] + centres / masses[:, None]

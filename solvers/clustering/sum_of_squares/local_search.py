@@ -23,7 +23,7 @@ def centres_of(items: Items, labels: IntArray, count: int) -> tuple[FloatArray, 
     weighted = items.weights[:, None] * items.points
     for column in range(sums.shape[1]):
         sums[:, column] = np.bincount(labels, weights=weighted[:, column], minlength=count)
-    return sums, np.bincount(labels, weights=items.weights, minlength=count)
+    return sums, np.asarray(np.bincount(labels, weights=items.weights, minlength=count), dtype=np.float64)
 
 
 def nearest(items: Items, centres: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -97,7 +97,7 @@ def _relocation_gains(items: Items, labels: IntArray, count: int) -> FloatArray:
         gain[(rest < items.least) & (items.exactly | (rest > 0))] = -np.inf
     if items.apart.any():
         gain[_conflicts(items.apart, labels, count) > 0] = -np.inf
-    return gain
+    return np.asarray(gain)
 
 
 def _conflicts(apart: BoolArray, labels: IntArray, count: int) -> FloatArray:
