@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hisopt.problems import Allocation, Clustering, Evaluation, Full, Joint, Problem, Sizes, Steps
     from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
     from hisopt.solvers.base import Deadline, Solver
+    from hisopt.solvers.clustering.sum_of_squares.estimator import ExactKMeans
     from hisopt.solvers.run.api import compare, run
     from hisopt.solvers.run.checks import Run
     from hisopt.solvers.run.progress import report
@@ -46,6 +47,7 @@ _PUBLIC = {
     "SolverResult": "result",
     "Termination": "result",
     "Deadline": "solvers.base",
+    "ExactKMeans": "solvers.clustering.sum_of_squares.estimator",
     "Solver": "solvers.base",
     "compare": "solvers.run.api",
     "run": "solvers.run.api",
@@ -53,7 +55,7 @@ _PUBLIC = {
     "report": "solvers.run.progress",
 }
 __all__ = [
-    "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "Full", "Guarantee", "IccInstance",
+    "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "ExactKMeans", "Full", "Guarantee", "IccInstance",
     "InputError", "Instance", "Joint", "Limits", "Problem", "Run", "Scenario", "Sizes", "SolutionStatus", "Solver",
     "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report", "run", "save",
 ]  # fmt: skip

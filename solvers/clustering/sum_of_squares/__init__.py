@@ -1,0 +1,1 @@
+"""Minimum sum-of-squares clustering of any points: exact search, heuristics, bounds for thousands, an estimator."""

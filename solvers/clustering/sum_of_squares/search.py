@@ -1,0 +1,283 @@
+"""Minimum sum-of-squares clustering by branch and bound on pairs of items, with bounds that hold whatever their accuracy.
+
+The method of `hisopt.solvers.clustering.branch_bound` (after SOS-SDP of Piccialli, Sudoso and Wiegele, 2022) on weighted
+items of any norm, with limits on sizes and pairs, and with gaps relative to the sum of squares.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
+from hisopt.solvers.clustering.branch_bound.partition_cuts import separate
+from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
+from hisopt.solvers.clustering.partitions import SubsetLattice, labels_of, membership, squared_sums
+from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
+from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Items
+from hisopt.solvers.clustering.sum_of_squares.local_search import lloyd, polish
+
+_STEPS = 30  # of the relaxation between two looks at its bound
+_VIOLATED = 1e-4  # least violation of a new cut, on the entries of D^1/2 Z D^1/2
+_LEAF = 10  # items that a dynamic program over subsets finishes
+_LOOKS = 20  # over which a bound must close a twentieth of its gap
+
+
+@dataclass(frozen=True)
+class _Node:
+    nodes: Weighted
+    counts: IntArray
+    bound: float
+    warm: Warm | None = None
+
+
+class Search:
+    """Best-bound-first search for the partition of most `Items.value`; `run`, then read ``labels``, `lower` and `squares`.
+
+    ``tolerance`` is the gap that counts as closed, relative to the sum of squares.
+    """
+
+    def __init__(self, items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0) -> None:
+        self.items, self.deadline, self.tolerance = items, deadline, tolerance
+        self.explored, self._closed, self._order = 0, -math.inf, count()
+        self.value, self.labels = -math.inf, None
+        weighted = items.weights[:, None] * items.points
+        size = len(items)
+        root = Weighted(np.arange(size), items.weights, weighted @ weighted.T, items.apart)
+        self.open: list[tuple[float, int, _Node]] = []
+        self._offer(hybrid(items, seed, deadline=deadline))
+        if items.clusters > 1 and not (self.labels is not None and items.plain and items.clusters >= size):
+            highest = items.total * (1 + 8 * size * np.finfo(float).eps)
+            self._push(_Node(root, items.counts, highest))
+
+    labels: IntArray | None
+
+    @property
+    def bound(self) -> float:
+        """Upper bound on the value of the items' best partition."""
+        return max(self.value, self._closed, *(-priority for priority, _, _ in self.open), -math.inf)
+
+    @property
+    def squares(self) -> float:
+        """Sum of squares of the best partition, in the data's units; infinite without one."""
+        return math.inf if self.labels is None else self.items.squares(self.labels) * self.items.unit
+
+    @property
+    def lower(self) -> float:
+        """Lower bound on the sum of squares, in the data's units; infinite where nothing is possible."""
+        if self.labels is None and self.proven:
+            return math.inf
+        if self.labels is None:
+            return max(self.items.within + self.items.total - self.bound, 0.0) * self.items.unit
+        gap = max(self.bound - self.value, 0.0)
+        return max(self.items.squares(self.labels) - gap, self.items.within, 0.0) * self.items.unit
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing is open."""
+        return not self.open
+
+    def run(self) -> None:
+        """Search until proven or out of time."""
+        while self.open and not self.deadline.passed:
+            node = heapq.heappop(self.open)[-1]
+            if node.bound <= self._target():
+                self._closed = max(self._closed, node.bound)
+                continue
+            self.explored += 1
+            for child in self._process(node):
+                self._push(child)
+
+    def _push(self, node: _Node) -> None:
+        heapq.heappush(self.open, (-node.bound, next(self._order), node))
+
+    def _target(self) -> float:
+        """Return the bound that closes a node; no partition has a value below zero."""
+        if self.labels is None:
+            return -1e-9 * self.items.total
+        return self.value + 0.98 * self.tolerance * self.items.squares(self.labels)
+
+    def _offer(self, labels: IntArray | None) -> None:
+        if labels is not None and self.items.allowed(labels) and (value := self.items.value(labels)) > self.value:
+            self.value, self.labels = value, np.unique(labels, return_inverse=True)[1]
+
+    def relaxation(self, node: _Node) -> tuple[Relaxation, FloatArray]:
+        """Return the Peng-Wei relaxation of a node for D^1/2 Z D^1/2, D the weights, and the factors between the two."""
+        items, weights = self.items, node.nodes.weights
+        root = np.sqrt(weights)
+        scale, vector = np.outer(root, root), root / np.linalg.norm(root)
+        fewer = not items.exactly and (items.least > 1 or items.limited)
+        spectral = SpectralSet(vector, 1.0, items.clusters - 1.0, 1.0, orthogonal=True, at_most=fewer)
+        least = float(items.least) if items.counted else 0.0
+        upper = 1 / np.maximum(weights[:, None] + weights[None, :], least)
+        np.fill_diagonal(upper, 1 / np.maximum(weights, least))
+        lower = np.zeros_like(upper)
+        np.fill_diagonal(lower, np.minimum(1 / items.longest, np.diag(upper)))
+        upper[node.nodes.apart] = 0.0
+        return Relaxation(node.nodes.products / scale, spectral, lower * scale, upper * scale), scale
+
+    def _process(self, node: _Node) -> list[_Node]:
+        """Bound a node; return its children, none if it is proven."""
+        nodes, items = node.nodes, self.items
+        if node.counts.max() > items.most or nodes.weights.max() > items.longest * (1 + 1e-12):
+            return []
+        if np.diag(nodes.apart).any() or (len(nodes) < items.clusters and items.exactly):
+            return []
+        if len(nodes) <= max(_LEAF, items.clusters):
+            if len(nodes) <= _LEAF:
+                self._finish(node)
+                return []
+            if items.plain and len(nodes) == items.clusters:
+                self._offer(nodes.groups)
+                return []
+        relaxation, scale = self.relaxation(node)
+        cuts = Cuts.none()
+        if node.warm is None:
+            state = relaxation.start()
+        else:
+            cuts = node.warm.cuts.scaled(scale)
+            warm = node.warm
+            state = State(warm.primal * scale, warm.multiplier / scale, warm.cut_multipliers, warm.penalty)
+        history = [node.bound]
+        while True:
+            relaxation.iterate(state, cuts, _STEPS, self.deadline)
+            bound = min(history[-1], relaxation.bound(state, cuts))
+            history.append(bound)
+            if bound <= self._target():
+                self._closed = max(self._closed, bound)
+                return []
+            if self.deadline.passed:
+                return [_Node(nodes, node.counts, bound, _suspend(state, scale, cuts))]
+            if len(history) % 8 == 4:
+                self._round(state.primal, nodes)
+            gap = bound - self._target()
+            slow = len(history) > 2 * _LOOKS and history[-_LOOKS - 1] - bound < 0.05 * gap
+            slow = slow or not math.isfinite(self.value)
+            if len(history) % 2 == 1:
+                active = (state.cut_multipliers > 1e-9) | (cuts.slack(state.primal) < 1e-5)
+                cuts, state.cut_multipliers = cuts.keep(active), state.cut_multipliers[active]
+                new = separate(state.primal / scale, _VIOLATED / float(nodes.weights.max()), 5 * len(nodes))
+                new = new.scaled(scale)
+                slow = slow or (len(new) < len(nodes) // 4 and state.residual < 1e-5)
+                cuts = cuts.join(new)
+                state.cut_multipliers = np.concatenate([state.cut_multipliers, np.zeros(len(new))])
+            if slow:
+                break
+        warm = _suspend(state, scale, cuts)
+        return self._branch(self._fix(node, relaxation, scale, state, cuts), node.counts, bound, warm)
+
+    def _round(self, matrix: FloatArray, nodes: Weighted) -> None:
+        """Offer what a relaxation's matrix suggests: the centres of its rows' groups."""
+        items = self.items
+        if items.clusters >= len(items):
+            return
+        own = (matrix * np.sqrt(nodes.weights) / np.sqrt(nodes.weights)[:, None])[nodes.groups]
+        centres = own @ _means(items, nodes)
+        rng = np.random.default_rng(self.explored)
+        start = centres[rng.choice(len(items), items.clusters, replace=False)]
+        if items.plain:
+            self._offer(polish(items, lloyd(items, start), items.clusters, self.deadline))
+
+    def _fix(self, node: _Node, relaxation: Relaxation, scale: FloatArray, state: State, cuts: Cuts) -> Weighted:
+        """Put pairs apart that no partition better than the incumbent joins: joined, Z_ij >= 1 / (most weight)."""
+        nodes = node.nodes
+        if not math.isfinite(self.value):
+            return nodes
+        slope = cuts.adjoint(state.cut_multipliers, len(nodes)) - state.multiplier
+        joined = np.minimum(scale / self.items.longest, np.maximum(relaxation.upper, 0.0))
+        hopeless = (relaxation.bound(state, cuts) - 2 * np.maximum(-slope, 0.0) * joined <= self.value) & ~nodes.apart
+        np.fill_diagonal(hopeless, False)
+        return nodes.separate(hopeless) if hopeless.any() else nodes
+
+    def _branch(self, nodes: Weighted, counts: IntArray, bound: float, warm: Warm) -> list[_Node]:
+        own, diagonal = warm.primal, np.diag(warm.primal)
+        weight = np.minimum(nodes.weights[:, None], nodes.weights[None, :])
+        score = np.minimum(own, np.minimum(diagonal[:, None], diagonal[None, :]) - own) * np.sqrt(weight)
+        score = np.where(nodes.apart, -np.inf, score)
+        np.fill_diagonal(score, -np.inf)
+        i, j = sorted(divmod(int(np.argmax(score)), len(nodes)))
+        if nodes.apart[i, j] or i == j:  # every pair is apart
+            self._offer(nodes.groups)
+            return []
+        pair = np.zeros((len(nodes), len(nodes)), dtype=bool)
+        pair[i, j] = True
+        merged = np.delete(counts, j)
+        merged[i] += counts[j]
+        together = _Node(nodes.merge(i, j), merged, bound, warm.merge(i, j, nodes.weights))
+        return [_Node(nodes.separate(pair), counts, bound, warm), together]
+
+    def _finish(self, node: _Node) -> None:
+        """Solve few merged items exactly by a dynamic program over their subsets."""
+        items, nodes, size = self.items, node.nodes, len(node.nodes)
+        member = membership(size)
+        sums = np.zeros((size, items.points.shape[1]))
+        np.add.at(sums, nodes.groups, items.weights[:, None] * items.points)
+        sizes, weights = member @ node.counts, member @ nodes.weights
+        value = squared_sums(member, sums) / np.maximum(weights, 1e-300)
+        banned = np.einsum("sn,sn->s", member @ nodes.apart, member) > 0
+        value[banned | (sizes < items.least) | (sizes > items.most)] = -np.inf
+        lattice = SubsetLattice.of(size)
+        best = lattice.best_partitions(value, items.clusters)
+        if items.exactly:
+            best = np.full_like(best, -np.inf)
+            best[0, 0] = 0.0
+            for k in range(1, items.clusters + 1):
+                best[k, 1:] = np.maximum.reduceat(value[lattice.subset] + best[k - 1, lattice.rest], lattice.starts)
+        if np.isfinite(best[-1, -1]):
+            self._offer(labels_of(lattice.partition(value, best), size)[nodes.groups])
+
+
+def _means(items: Items, nodes: Weighted) -> FloatArray:
+    sums = np.zeros((len(nodes), items.points.shape[1]))
+    np.add.at(sums, nodes.groups, items.weights[:, None] * items.points)
+    return sums / nodes.weights[:, None]
+
+
+def _suspend(state: State, scale: FloatArray, cuts: Cuts) -> Warm:
+    none = np.zeros((0, len(scale)))
+    return Warm(
+        state.primal / scale, state.multiplier * scale, state.penalty, cuts.scaled(1 / scale), state.cut_multipliers,
+        none, np.zeros(0),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search found: labels of the points (None without a partition), its sum of squares, and what is proven.
+
+    ``impossible`` says why no partition is allowed; ``points`` of weight zero have the label -1.
+    """
+
+    labels: IntArray | None
+    squares: float
+    lower: float
+    nodes: int
+    proven: bool
+    impossible: str = ""
+
+    @property
+    def gap(self) -> float:
+        """(sum of squares - lower bound) / sum of squares; 0 where both are 0."""
+        if self.labels is None:
+            return math.inf
+        return max(self.squares - self.lower, 0.0) / self.squares if self.squares > 0 else 0.0
+
+
+def solve(items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0) -> Answer:
+    """Return the best partition and a lower bound on every partition's sum of squares."""
+    try:
+        search = Search(items, deadline, tolerance, seed)
+    except Impossible as error:
+        return Answer(None, math.inf, math.inf, 0, True, str(error))
+    search.run()
+    if search.labels is None:
+        reason = "no partition meets the limits on sizes and the pairs together" if search.proven else ""
+        return Answer(None, math.inf, search.lower, search.explored, search.proven, reason)
+    labels = np.where(items.groups >= 0, search.labels[items.groups], -1)
+    return Answer(labels, search.squares, search.lower, search.explored, search.proven)
