@@ -163,7 +163,7 @@ def fit(
             entropy = -(chance.exp() * chance).sum(dim=(1, 2)).mean()
             loss = 100 * (chance.exp() * lost.clamp(max=1)).sum(dim=(1, 2)).mean() - 1e-3 * left * entropy
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimiser.step()
         report(done + 1, loss.item())
