@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "joint.no_sharing:NoSharing",
         "policy.best_response:BestResponse",
         "policy.learned:Ippo",
+        "policy.learned_prices:LearnedPrices",
     ),
     "full": (
         "full.subsets:Subsets",

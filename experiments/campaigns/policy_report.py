@@ -22,7 +22,7 @@ from hisopt.instances.scenario import Scenario
 from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.policy import ippo
+from hisopt.solvers.policy import ippo, training
 from hisopt.solvers.policy.best_response import play, regret
 from hisopt.solvers.policy.ippo import TUNED, VANILLA, Contexts, Settings, Trainer
 from hisopt.solvers.policy.policy_gap import CHOOSING, HELD_OUT, VALIDATION, PolicyGap, held_out
@@ -103,17 +103,9 @@ def train(settings: Settings, path: Path, measure: PolicyGap) -> list[dict[str, 
     judge = PolicyGap(held_out(settings.scenario, 400, first=VALIDATION, split_subjects=settings.split_subjects))
     if checkpoint.exists():
         trainer.resume(checkpoint)
-    start = time.perf_counter() - (trainer.history[-1]["seconds"] if trainer.history else 0.0)
-    every = max(settings.updates // _POINTS, 1)
     if not trainer.history:
         trainer.history.append({"update": 0, "seconds": 0.0} | measure(trainer))
-    while trainer.done < settings.updates:
-        row = trainer.step()
-        if trainer.done % every == 0 or trainer.done == settings.updates:
-            trainer.keep(judge.tail(trainer))
-            trainer.history.append(row | measure(trainer) | {"seconds": time.perf_counter() - start})
-            trainer.save(checkpoint)
-    trainer.take_best()
+    training.train(trainer, measure, judge, max(settings.updates // _POINTS, 1), checkpoint)
     ippo.export(trainer, path)
     write_atomically(curve, json.dumps(trainer.history) + "\n")
     checkpoint.unlink(missing_ok=True)

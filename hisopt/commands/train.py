@@ -13,7 +13,7 @@ import click
 from hisopt.commands.common import deferred_interrupt, run_command
 
 if TYPE_CHECKING:
-    from hisopt.solvers.policy.ippo import Settings
+    from hisopt.solvers.policy.settings import Settings
 
 
 def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
@@ -110,7 +110,7 @@ def _command(**options: Any) -> None:
     The gap is that of the most likely actions to the proven optimum, on instances that training never draws. Of the
     policies measured the one is kept that does best on the worst twentieth of other, validation instances.
     """
-    from hisopt.solvers.policy.ippo import HID, TUNED, VANILLA, Settings
+    from hisopt.solvers.policy.settings import HID, TUNED, VANILLA, Settings
 
     given = {name: options[name] for name in (
         "algorithm", "preset", "users", "clusters", "weights", "reward", "reward_scale", "observation", "shared", "hidden",
@@ -135,7 +135,7 @@ def _train(settings: Settings, options: dict[str, Any]) -> None:
     from hisopt.errors import InputError
     from hisopt.files import require_writable, write_atomically
     from hisopt.solvers.clustering.hac import clustered
-    from hisopt.solvers.policy import ippo
+    from hisopt.solvers.policy import ippo, training
     from hisopt.solvers.policy.policy_gap import VALIDATION, PolicyGap, held_out
 
     output = Path(options["output"])
@@ -159,30 +159,24 @@ def _train(settings: Settings, options: dict[str, Any]) -> None:
         trainer.resume(checkpoint)
         print(f"taking up {checkpoint} after {trainer.done} updates", file=sys.stderr)
     judge = PolicyGap(held_out(settings.scenario, 4 * judges, first=VALIDATION, **split))
-    spent = trainer.history[-1]["seconds"] if trainer.history else 0.0
-    stopped = False
+
+    def report(row: dict[str, float]) -> None:
+        left = row["seconds"] / trainer.done * (settings.updates - trainer.done)
+        print(
+            f"update {trainer.done} of {settings.updates}, {row['seconds']:.0f} s, {left:.0f} s left: gap to the "
+            f"optimum {100 * row['gap_mean']:.2f} % on average, {100 * row['gap_worst']:.2f} % at worst",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+
+    def out_of_time() -> bool:
+        return options["time_limit"] is not None and time.perf_counter() - start > options["time_limit"]
+
     with deferred_interrupt() as interrupted:
-        while trainer.done < settings.updates and not stopped:
-            row = trainer.step()
-            out_of_time = options["time_limit"] is not None and time.perf_counter() - start > options["time_limit"]
-            stopped = out_of_time or interrupted()
-            if interrupted() and trainer.done % options["every"]:
-                trainer.save(checkpoint)  # at once; what is measured is measured by the run that goes on
-            elif trainer.done % options["every"] == 0 or trainer.done == settings.updates or stopped:
-                trainer.keep(judge.tail(trainer))
-                row |= measure(trainer) | {"seconds": spent + time.perf_counter() - start}
-                trainer.history.append(row)
-                trainer.save(checkpoint)
-                left = row["seconds"] / trainer.done * (settings.updates - trainer.done)
-                print(
-                    f"update {trainer.done} of {settings.updates}, {row['seconds']:.0f} s, {left:.0f} s left: gap to the "
-                    f"optimum {100 * row['gap_mean']:.2f} % on average, {100 * row['gap_worst']:.2f} % at worst",
-                    file=sys.stderr, flush=True,
-                )  # fmt: skip
+        finished = training.train(
+            trainer, measure, judge, options["every"], checkpoint, stop=out_of_time, hurry=interrupted, report=report
+        )
         if interrupted():
             raise KeyboardInterrupt
-    finished = trainer.done == settings.updates
-    trainer.take_best()
     last_gap = measure(trainer)
     ippo.export(trainer, output)
     write_atomically(output.with_suffix(".json"), json.dumps(trainer.history, indent=1) + "\n")

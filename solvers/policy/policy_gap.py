@@ -13,8 +13,8 @@ from hisopt.problems import problem_of
 from hisopt.result import Limits
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.policy.ippo import Trainer
 from hisopt.solvers.policy.step_game import StepGame
+from hisopt.solvers.policy.trainer import Trainer
 from hisopt.solvers.steps.enumeration import Enumeration
 from hisopt.text.corpus import shipped
 
