@@ -55,9 +55,10 @@ _PUBLIC = {
     "report": "solvers.run.progress",
 }
 __all__ = [
-    "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "ExactKMeans", "Full", "Guarantee", "IccInstance",
-    "InputError", "Instance", "Joint", "Limits", "Problem", "Run", "Scenario", "Sizes", "SolutionStatus", "Solver",
-    "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report", "run", "save",
+    "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "ExactKMeans", "Full", "Guarantee",
+    "IccInstance", "InputError", "Instance", "Joint", "Limits", "Problem", "Run", "Scenario", "Sizes",
+    "SolutionStatus", "Solver", "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report",
+    "run", "save",
 ]  # fmt: skip
 
 
