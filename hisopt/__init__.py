@@ -6,16 +6,15 @@ The public names are imported on first use, so that ``import hisopt`` costs noth
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Instance": "instance",
-    "IccInstance": "instance",
-    "Scenario": "scenario",
-    "PRESETS": "scenario",
+    "Instance": "instances",
+    "IccInstance": "instances",
+    "Scenario": "instances.scenario",
+    "PRESETS": "instances.scenario",
     "Problem": "problem",
     "Decision": "decision",
     "Evaluation": "evaluation",
@@ -26,12 +25,6 @@ _PUBLIC = {
     "Termination": "result",
 }
 __all__ = ["__version__", *_PUBLIC]
-
-# In a checkout, models/, solvers/ and experiments/ stand beside this folder; an installed package has them inside.
-# Python started in the checkout finds this folder first, so the siblings join the package's search path.
-_beside = Path(__file__).resolve().parent.parent
-if not (_beside / "hisopt" / "solvers").is_dir() and (_beside / "solvers" / "table.py").is_file():
-    __path__.append(str(_beside))
 
 
 def __getattr__(name: str) -> Any:

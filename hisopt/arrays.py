@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -61,7 +61,24 @@ def _field(
     return (
         BeforeValidator(_converter(kind, ndims, lower, upper, strict)),
         PlainSerializer(lambda array: array.tolist(), when_used="json"),
+        WithJsonSchema(_schema(kind, ndims, lower, upper, strict)),
     )
+
+
+def _schema(
+    kind: type[np.generic], ndims: tuple[int, ...], lower: float | None, upper: float | None, strict: bool
+) -> dict[str, Any]:
+    """Say in JSON Schema what the converter takes."""
+    number: dict[str, Any] = {"type": "integer" if kind is np.int64 else "number"}
+    if lower is not None:
+        number["exclusiveMinimum" if strict else "minimum"] = lower
+    if upper is not None:
+        number["maximum"] = upper
+    forms = [number]
+    for _ in range(max(ndims)):
+        forms.append({"type": "array", "items": forms[-1]})
+    forms = [forms[ndim] for ndim in ndims]
+    return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
 
 PositivePerUser = Annotated[FloatArray, *_field(np.float64, 0, 1, lower=0.0, strict=True)]

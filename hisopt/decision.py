@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -46,3 +46,56 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as lists."""
         return {name: np.asarray(value).tolist() for name, value in vars(self).items() if value is not None}
+
+
+def plain(decision: Decision, users: int, clusters: int) -> tuple[Decision, tuple[str, ...]]:
+    """Return a decision whose fields are plain int64 and float64 arrays of the right lengths, and what was refused.
+
+    This is the one door through which decisions of solvers come: what lies behind it computes with plain arrays only, so
+    that no narrow integer wraps and no subclass answers for itself. Refused, and left out, are masked arrays, other
+    shapes than (users,) and (clusters,) for the SMs, labels and steps that are not integers of 64 bits, SMs that are not
+    finite real numbers, and whatever is no array, list or tuple. Lengths are looked at before anything is copied. Fields
+    that are None stay None.
+    """
+    kept: dict[str, Any] = {}
+    faults = []
+    for field in fields(Decision):
+        value = getattr(decision, field.name)
+        if value is None:
+            continue
+        real = field.name == "sms"
+        array = _plain(value, clusters if real else users, real)
+        if array is None:
+            faults.append(malformed(field.name, users, clusters))
+        else:
+            kept[field.name] = array
+    return Decision(**kept), tuple(faults)
+
+
+def malformed(name: str, users: int, clusters: int) -> str:
+    """Say what a field of a decision must be."""
+    if name == "sms":
+        return f"sms: must be {clusters} finite numbers"
+    return f"{name}: must be {users} {'integer labels' if name == 'clusters' else 'integers'}"
+
+
+def _plain(value: Any, length: int, real: bool) -> FloatArray | IntArray | None:
+    if isinstance(value, np.ma.MaskedArray):
+        return None
+    if not isinstance(value, np.ndarray):
+        if not isinstance(value, (list, tuple)) or len(value) != length:
+            return None
+        try:
+            value = np.asarray(value)
+        except (TypeError, ValueError, OverflowError):
+            return None
+    array = np.asarray(value)  # the data itself, without a subclass's methods
+    if array.shape != (length,) or array.dtype.kind not in ("iuf" if real else "iu"):
+        return None
+    if real:
+        with np.errstate(over="ignore"):
+            numbers = np.array(array, dtype=np.float64)
+        return numbers if np.isfinite(numbers).all() else None
+    if array.dtype.kind == "u" and length and array.max() > np.iinfo(np.int64).max:
+        return None
+    return np.array(array, dtype=np.int64)

@@ -1,6 +1,11 @@
 """The equations of the scheme, each written once and vectorised. Shapes: N users, M clusters, X = x_max + 1.
 
 Equation numbers are those of the journal paper; per-cluster sums take labels 0 .. M-1.
+
+Work that costs nothing (c_m = 0: delay without weight, and no weighted energy that SMs change) adds nothing to the
+objective whatever its SMs, yet it needs some: a cluster with steps on the server is feasible only with v_m > 0, at least
+one where SMs are whole. Real SMs: such clusters get a sliver of the budget (`optimal_sms`), so that the others' infimum
+is attained within rounding. Whole SMs: each takes one from the budget.
 """
 
 from __future__ import annotations
@@ -10,10 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
+from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.errors import InputError
-from hisopt.instance import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
+from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
+
+_SLIVER = 1e-12  # of the budget, for all work that costs nothing
+_NO_DIRECTION = 1e-6  # length of a cluster's mean below which it points nowhere
 
 
 def quality_at_bins(table: QualityTable, steps_common: IntArray) -> FloatArray:
@@ -112,11 +120,44 @@ def given_work_costs(instance: Instance) -> FloatArray:
     return work_costs(instance, instance.given_common, instance.given_edge)
 
 
-def optimal_sms(work_cost: FloatArray, budget: float) -> FloatArray:
-    """Theorem 1, (39): v_m = V sqrt(A_m) / sum sqrt(A); zero where A_m is zero. Minimises sum A_m / v_m."""
+def given_busy(instance: Instance) -> BoolArray:
+    """Whether each given cluster has steps on the server in ``allocation``, W_m > 0, shape (M,)."""
+    assert instance.given_common is not None and instance.given_edge is not None
+    return busy_clusters(instance, instance.given_common, instance.given_edge)
+
+
+def busy_clusters(instance: Instance, common: IntArray, edge: IntArray) -> BoolArray:
+    """Whether each given cluster has steps on the server, W_m > 0, shape (M,); A_m may be zero all the same."""
+    assert instance.clusters is not None
+    common_max, edge_sum = cluster_work(instance.clusters, instance.max_clusters, common, edge)
+    return np.asarray(common_max + edge_sum > 0)
+
+
+def optimal_sms(work_cost: FloatArray, budget: float, busy: BoolArray | None = None) -> FloatArray:
+    """Theorem 1, (39): v_m = V sqrt(A_m) / sum sqrt(A), shape (M,); minimises sum A_m / v_m.
+
+    ``busy`` marks the clusters with work (by default those with A_m > 0); others get nothing. Busy clusters with
+    A_m = 0 share 1e-12 of the budget, or, where no work costs anything, all of it.
+    """
     root = np.sqrt(work_cost)
     total = root.sum()
-    return budget * root / total if total > 0 else np.zeros_like(root)
+    share = root / total if total > 0 else np.zeros_like(root)
+    return budget * (share if busy is None else with_slivers(share, busy))
+
+
+def with_slivers(share: FloatArray, busy: BoolArray) -> FloatArray:
+    """Give the busy clusters without a share of the SMs theirs, in all 1e-12, or everything where nobody has any."""
+    needy = busy & ~(share > 0)
+    if not needy.any():
+        return share
+    part = _SLIVER if (share > 0).any() else 1.0
+    return np.where(needy, part / needy.sum(), (1 - part) * share)
+
+
+def steps_sms(instance: Instance, common: IntArray, edge: IntArray) -> FloatArray:
+    """Theorem 1's SMs for steps x_n and y_n on the given clusters, shape (M,); see `optimal_sms`."""
+    busy = busy_clusters(instance, common, edge)
+    return optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms), busy)
 
 
 def public_similarity(instance: Instance | IccInstance, clusters: IntArray) -> FloatArray:
@@ -144,11 +185,15 @@ def similarity_from_sums(
 ) -> FloatArray:
     """phi of members in clusters from ``to_sum``, each member's sum of S over its cluster; shape (members,).
 
-    ``dot(i, j)`` is the similarity between members i and j, elementwise over index arrays.
+    ``dot(i, j)`` is the similarity between members i and j, elementwise over index arrays. Embeddings that cancel have
+    no direction: under the rule ``ideal`` phi is 0 in a cluster whose mean is shorter than 1e-6, to which embeddings are
+    unit vectors.
     """
     if prompt.rule == "ideal":
-        norms = np.sqrt(np.maximum(np.bincount(labels, weights=to_sum), 0.0))
-        return np.asarray(to_sum / np.where(norms > 0, norms, 1.0)[labels])
+        squared, sizes = np.bincount(labels, weights=to_sum), np.bincount(labels)
+        directed = squared > (_NO_DIRECTION * sizes) ** 2
+        norms = np.sqrt(np.where(directed, squared, 1.0))
+        return np.where(directed[labels], np.clip(to_sum / norms[labels], -1.0, 1.0), 0.0)
     if prompt.rule == "affine":
         return np.asarray(prompt.slope * to_sum / np.bincount(labels)[labels] + prompt.intercept)
     order = np.lexsort((-np.round(to_sum, 9), labels))  # medoid: largest sum; ties, as in any pair, to the first

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.decision import Decision
+from hisopt.decision import Decision, malformed, plain
 from hisopt.equations import (
     breakdown,
     cluster_sizes,
@@ -16,10 +16,10 @@ from hisopt.equations import (
     edge_work_cost,
     icc_breakdown,
 )
-from hisopt.instance import Instance, StepLimits
+from hisopt.instances import IccInstance, Instance, StepLimits
 from hisopt.problem import Problem
 
-FEASIBILITY_TOLERANCE = 1e-9  # relative, on the SM budget and on whole SMs; everything else is exact
+FEASIBILITY_TOLERANCE = 1e-9  # relative, on the budget of real SMs; everything else is exact
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,24 @@ class Evaluation:
 def evaluate(problem: Problem, decision: Decision) -> Evaluation:
     """Score a decision for a problem.
 
-    The objective is None where the decision is incomplete or malformed; where a well-formed decision violates a
-    constraint, it is computed all the same.
+    The objective is None where the decision is incomplete or malformed, or where its value is no finite number; where a
+    well-formed decision violates a constraint, it is computed all the same. Fields that the problem does not decide are
+    not read, but must be well-formed, too (`hisopt.decision.plain`).
+
+    A cluster with steps on the server needs v_m > 0, even where they cost nothing. Whole SMs are whole without tolerance,
+    and so is their sum.
     """
+    decision, refused = plain(decision, problem.instance.users, problem.instance.max_clusters)
+    if refused:
+        return Evaluation(None, violations=refused)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is told below
+        found = _scored(problem, decision)
+    if found.objective is None or np.isfinite(found.objective):
+        return found
+    return Evaluation(None, violations=(*found.violations, f"objective: is {found.objective}, must be finite"))
+
+
+def _scored(problem: Problem, decision: Decision) -> Evaluation:
     instance = problem.instance
     if problem.kind in ("clustering", "full"):
         clusters, faults = _labels(problem, decision.clusters)
@@ -61,9 +76,9 @@ def evaluate(problem: Problem, decision: Decision) -> Evaluation:
         assert instance.given_common is not None and instance.given_edge is not None
         decision = replace(decision, steps_common=instance.given_common, steps_edge=instance.given_edge)
     else:
-        malformed = _malformed_steps(decision, instance.users)
-        if malformed:
-            return Evaluation(None, violations=(*faults, malformed))
+        incomplete = _unusable_steps(decision, instance)
+        if incomplete:
+            return Evaluation(None, violations=(*faults, incomplete))
         faults += _step_violations(instance.steps, decision)
     if not isinstance(instance, Instance):
         costs = icc_breakdown(instance, decision)
@@ -75,9 +90,8 @@ def _with_sms(problem: Problem, instance: Instance, decision: Decision, faults: 
     clusters, sms = decision.clusters, decision.sms
     assert clusters is not None and decision.steps_common is not None and decision.steps_edge is not None
     count = instance.max_clusters
-    if sms is None or np.shape(sms) != (count,) or not np.isfinite(np.asarray(sms, dtype=float)).all():
-        return Evaluation(None, violations=(*faults, f"sms: must be {count} finite numbers"))
-    sms = np.asarray(sms, dtype=np.float64)
+    if sms is None:
+        return Evaluation(None, violations=(*faults, malformed("sms", instance.users, count)))
     common_max, edge_sum = cluster_work(clusters, count, decision.steps_common, decision.steps_edge)
     work = common_max + edge_sum
     faults += _sms_violations(problem, sms, work)
@@ -91,11 +105,10 @@ def _with_sms(problem: Problem, instance: Instance, decision: Decision, faults: 
     return Evaluation(costs.utility(instance), costs.parts, tuple(faults))
 
 
-def _labels(problem: Problem, clusters: IntArray | None) -> tuple[IntArray | None, list[str]]:
+def _labels(problem: Problem, labels: IntArray | None) -> tuple[IntArray | None, list[str]]:
     instance = problem.instance
-    labels = None if clusters is None else np.asarray(clusters)
-    if labels is None or labels.shape != (instance.users,) or labels.dtype.kind not in "iu":
-        return None, [f"clusters: must be {instance.users} integer labels"]
+    if labels is None:
+        return None, [malformed("clusters", instance.users, instance.max_clusters)]
     if labels.min() < 0 or labels.max() >= instance.max_clusters:
         return None, [f"clusters: labels must be 0 .. {instance.max_clusters - 1}"]
     sizes = cluster_sizes(labels, instance.max_clusters)
@@ -108,13 +121,16 @@ def _labels(problem: Problem, clusters: IntArray | None) -> tuple[IntArray | Non
     return labels, faults
 
 
-def _malformed_steps(decision: Decision, users: int) -> str | None:
+def _unusable_steps(decision: Decision, instance: Instance | IccInstance) -> str | None:
+    """Say why steps cannot be scored: one kind is missing, negative, or above all the steps that there are."""
     for name in ("steps_common", "steps_edge", "steps_device"):
         steps = getattr(decision, name)
-        if steps is None or np.shape(steps) != (users,) or np.asarray(steps).dtype.kind not in "iu":
-            return f"{name}: must be {users} integers"
-        if np.min(steps) < 0:
-            return f"{name}: must be >= 0, is {np.min(steps)}"
+        if steps is None:
+            return malformed(name, instance.users, instance.max_clusters)
+        if steps.min() < 0:
+            return f"{name}: must be >= 0, is {steps.min()}"
+        if steps.max() > max(instance.steps.total, instance.steps.common_max):  # a table up to there is made
+            return f"{name}: user {int(steps.argmax())} has {steps.max()} of {instance.steps.total} steps"
     return None
 
 
@@ -141,8 +157,9 @@ def _sms_violations(problem: Problem, sms: FloatArray, work: IntArray) -> list[s
         faults.append(f"sms: cluster {int(np.argmin(sms))} has {sms.min():.6g}, must be >= 0")
     if (sms[work > 0] <= 0).any():
         faults.append("sms: a cluster with steps on the server has no SM")
-    if sms.sum() > budget * (1 + FEASIBILITY_TOLERANCE):
+    tolerance = 0.0 if problem.integer_sms else FEASIBILITY_TOLERANCE
+    if sms.sum() > budget * (1 + tolerance):
         faults.append(f"sms (28e): sum {sms.sum():.10g} exceeds the budget {budget:g}")
-    if problem.integer_sms and (np.abs(sms - np.round(sms)) > FEASIBILITY_TOLERANCE * budget).any():
+    if problem.integer_sms and (sms != np.round(sms)).any():
         faults.append("sms: must be whole numbers")
     return faults

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hisopt.errors import InputError
-from hisopt.instance import IccInstance, Instance
+from hisopt.instances import IccInstance, Instance
 
 Kind = Literal["clustering", "allocation", "joint", "full", "steps"]
 Criterion = Literal["mean", "centroid", "sum"]

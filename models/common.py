@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.equations import quality_at_bins
-from hisopt.instance import IccInstance, Instance
+from hisopt.arrays import BoolArray, FloatArray, IntArray
+from hisopt.equations import quality_at_bins, with_slivers
+from hisopt.instances import IccInstance, Instance
+from hisopt.problem import Problem
 
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
 ROOM = 1.01
@@ -20,13 +21,20 @@ def rounded(variable: Any) -> int:
     return round(float(pyo.value(variable)))
 
 
-def within_budget(sms: FloatArray, budget: float, *, integer: bool) -> FloatArray:
-    """Remove a solver's tolerance from SMs: none negative, whole or else summing to V."""
+def sms_budget(problem: Problem) -> float:
+    """V, or its whole part where SMs are whole."""
+    budget = float(problem.his.edge.sms)
+    return float(np.floor(budget)) if problem.integer_sms else budget
+
+
+def within_budget(sms: FloatArray, budget: float, *, integer: bool, busy: BoolArray | None = None) -> FloatArray:
+    """Remove a solver's tolerance from SMs: none negative, whole or else summing to V, some for every busy cluster."""
     sms = np.maximum(np.asarray(sms, dtype=np.float64), 0.0)
     if integer:
         return np.round(sms)
     total = float(sms.sum())
-    return sms * (budget / total) if total > 0 else sms
+    share = sms / total if total > 0 else sms
+    return budget * (share if busy is None else with_slivers(share, busy))
 
 
 def linear(coefficients: Any, variables: Any) -> Any:

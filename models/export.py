@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import re
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from hisopt.errors import InputError
+from hisopt.files import write_atomically
 from hisopt.problem import Problem
 
 SUFFIXES = (".lp", ".mps", ".nl")
@@ -14,7 +17,11 @@ SUFFIXES = (".lp", ".mps", ".nl")
 
 def form_of(problem: Problem) -> ModuleType:
     """Return the module of the Pyomo model that states a problem exactly."""
-    from hisopt.models import allocation, assignment, full, icc, joint, pairs
+    from hisopt.models import full
+    from hisopt.models import steps as icc
+    from hisopt.models.allocation import natural as allocation
+    from hisopt.models.clustering import assignment, pairs
+    from hisopt.models.joint import natural as joint
 
     if problem.kind == "clustering":
         return assignment if problem.criterion == "centroid" else pairs
@@ -25,7 +32,8 @@ def write(problem: Problem, path: str | Path) -> None:
     """Write a problem's model as LP, MPS or NL by the path's suffix; raise `InputError` where that cannot be.
 
     LP and MPS files minimise or maximise as the problem does; bilinear and quadratic constraints use the formats'
-    quadratic sections.
+    quadratic sections. NL knows no names: those of rows and columns go to files with the suffixes ``.row`` and
+    ``.col`` beside it, where solvers of the AMPL interface look for them.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -34,11 +42,54 @@ def write(problem: Problem, path: str | Path) -> None:
         model = form_of(problem).build(problem)
     except ValueError as error:
         raise InputError(str(error)) from None
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        model.write(str(temporary), io_options={"symbolic_solver_labels": path.suffix != ".nl"})
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not any(True for _ in model.component_data_objects(ctype=_variable())):
+        raise InputError(f"{path}: {problem.label} has nothing to decide here: no cluster has work on the server")
+    with tempfile.TemporaryDirectory(prefix="hisopt-") as folder:
+        draft = Path(folder) / f"model{path.suffix}"
+        try:
+            model.write(str(draft), io_options={"symbolic_solver_labels": True})
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{path}: {problem.label} cannot be written as {path.suffix[1:]}: {reason}") from None
+        if path.suffix == ".nl":
+            for suffix in (".row", ".col"):
+                write_atomically(path.with_suffix(suffix), draft.with_suffix(suffix).read_text())
+        write_atomically(path, _REPAIR[path.suffix](draft.read_text()))
+
+
+def _variable() -> type:
+    from pyomo.environ import Var
+
+    return Var  # type: ignore[no-any-return]
+
+
+def _repaired_lp(text: str) -> str:
+    """Write squares as ``x^2``: SCIP takes the blank in Pyomo's ``x ^ 2`` for the end of the term."""
+    return re.sub(r" \^ 2$", "^2", text, flags=re.MULTILINE)
+
+
+def _repaired_mps(text: str) -> str:
+    """Declare the columns that stand in quadratic terms alone, which Pyomo leaves out of COLUMNS.
+
+    They get a zero in the objective's row; readers that meet an undeclared name refuse the file.
+    """
+    lines = text.splitlines()
+    start, end = lines.index("COLUMNS"), lines.index("RHS")
+    declared = {line.split()[0] for line in lines[start + 1 : end]}
+    objective = next(line.split()[1] for line in lines if line.startswith(" N "))
+    quadratic, within = [], False
+    for line in lines[end:]:
+        if not line.startswith(" "):
+            within = line.startswith(("QCMATRIX", "QUADOBJ", "QMATRIX"))
+        elif within:
+            quadratic += line.split()[:2]
+    missing = [name for name in dict.fromkeys(quadratic) if name not in declared]
+    lines[end:end] = [f"     {name} {objective} 0" for name in missing]
+    return "\n".join(lines) + "\n"
+
+
+def _unchanged(text: str) -> str:
+    return text
+
+
+_REPAIR: dict[str, Callable[[str], str]] = {".lp": _repaired_lp, ".mps": _repaired_mps, ".nl": _unchanged}

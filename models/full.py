@@ -15,11 +15,10 @@ from hisopt.equations import (
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
-    optimal_sms,
     rule_similarity,
-    work_costs,
+    steps_sms,
 )
-from hisopt.instance import Instance
+from hisopt.instances import Instance
 from hisopt.models.common import (
     ROOM,
     add_steps,
@@ -28,6 +27,7 @@ from hisopt.models.common import (
     insert_steps,
     linear,
     quality_knots,
+    sms_budget,
     within_budget,
 )
 from hisopt.problem import Problem
@@ -174,7 +174,7 @@ def _cluster_square(model: pyo.ConcreteModel, similarity: np.ndarray, n: int) ->
 
 def _add_server(model: pyo.ConcreteModel, problem: Problem) -> None:
     instance, limits = problem.his, problem.his.steps
-    budget, users = float(instance.edge.sms), instance.users
+    budget, users = sms_budget(problem), instance.users
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
     model.longest = pyo.Constraint(
         model.users,
@@ -202,6 +202,9 @@ def _add_server(model: pyo.ConcreteModel, problem: Problem) -> None:
         model.clusters,
         rule=lambda m, k: m.cost[k] * m.sms[k] >= (base + slope * m.size[k]) * m.work[k],
     )
+    largest = limits.common_max + limits.edge_max * users
+    if problem.integer_sms and largest:  # work that costs nothing needs an SM, too
+        model.served_by = pyo.Constraint(model.clusters, rule=lambda m, k: largest * m.sms[k] >= m.work[k])
     model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
 
 
@@ -254,9 +257,9 @@ def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
     instance = problem.his
     common, edge = extract_steps(model)
     labels = extract_labels(model)
-    budget = float(instance.edge.sms)
+    budget = sms_budget(problem)
     if problem.integer_sms:
         sms = within_budget(np.array([pyo.value(model.sms[k]) for k in model.clusters]), budget, integer=True)
     else:
-        sms = optimal_sms(work_costs(instance.replace(clusters=labels, similarity=None), common, edge), budget)
+        sms = steps_sms(instance.replace(clusters=labels, similarity=None), common, edge)
     return Decision.of_steps(instance.steps.total, common, edge, sms, labels)

@@ -1,1 +1,1 @@
-"""Algorithms behind one interface, one algorithm a file; `hisopt.solvers.table` lists them."""
+"""Algorithms behind one interface, one algorithm a file; `hisopt.solvers.registry` lists them."""

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 
+from hisopt.evaluation import evaluate
 from hisopt.problem import Problem
-from hisopt.result import Guarantee, Limits, SolverResult
-from hisopt.solvers.external import solve_model
-from hisopt.solvers.interface import Solver
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.backend import solve_model
+from hisopt.solvers.base import Solver
+
+_PROVEN = 1e-6  # relative
+_LEAST_SMS = 1e-2
+_MOST_WHOLE_SMS = 1e5
+
+
+def _untold(problem: Problem) -> SolverResult | None:
+    """Refuse budgets at which SCIP's tolerances of 1e-8 are worth SMs: there it proves what is not so."""
+    budget = float(problem.his.edge.sms)
+    if budget < _LEAST_SMS:
+        return SolverResult(Termination.UNAVAILABLE, message=f"{budget:g} SMs are within SCIP's tolerances")
+    if problem.integer_sms and budget > _MOST_WHOLE_SMS:
+        return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")
+    return None
+
+
+def _solve(form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
+    """Solve a form; an optimum that SCIP's absolute tolerances leave further from its bound than 1e-6 is not called one."""
+    result = solve_model("scip_direct", form, problem, limits)
+    if result.termination is not Termination.OPTIMAL or result.decision is None or result.bound is None:
+        return result
+    objective = evaluate(problem, result.decision).objective
+    if objective is not None and relative_gap(objective, result.bound) <= _PROVEN:
+        return result
+    return replace(
+        result, termination=Termination.NUMERICAL_ERROR, message="SCIP's tolerances leave a gap to its bound"
+    )
 
 
 @dataclass(frozen=True)
@@ -32,9 +61,9 @@ class AllocationScip(_Scip):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        from hisopt.models import allocation
+        from hisopt.models.allocation import natural as allocation
 
-        return solve_model("scip_direct", allocation, problem, limits)
+        return _untold(problem) or _solve(allocation, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -45,9 +74,9 @@ class JointScip(_Scip):
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
         """See the class."""
-        from hisopt.models import joint
+        from hisopt.models.joint import natural as joint
 
-        return solve_model("scip_direct", joint, problem, limits)
+        return _untold(problem) or _solve(joint, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -69,4 +98,4 @@ class FullScip(_Scip):
         """See the class."""
         from hisopt.models import full
 
-        return solve_model("scip_direct", full, problem, limits)
+        return _untold(problem) or _solve(full, problem, limits)

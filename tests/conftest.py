@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from hisopt import PRESETS, Instance
-from hisopt.solvers.hac import average_linkage
+from hisopt.solvers.clustering.hac import average_linkage
 
 settings.register_profile(
     "fixed",

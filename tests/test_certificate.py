@@ -21,8 +21,8 @@ from hisopt.equations import (
     transmission,
 )
 from hisopt.errors import InputError
-from hisopt.experiments.random_instances import draw_instance
-from hisopt.solvers.joint_exact import JointExact
+from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.solvers.joint.exact import JointExact
 
 SCALE = 10**40
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import hisopt
-from hisopt.corpus import embed, load, shipped
 from hisopt.errors import InputError
+from hisopt.text.corpus import embed, load, shipped
 
 
 def test_the_corpus_is_large_and_varied() -> None:
@@ -47,3 +47,56 @@ def test_bad_prompt_files(name: str, content: bytes, message: str, tmp_path: Pat
         load(tmp_path / name)
     with pytest.raises(InputError, match="No such file"):
         load(tmp_path / "missing.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b"a red boat, at sea\nan old cello\n"),
+        ("a.txt", b"\xef\xbb\xbfa red boat, at sea\r\n\r\nan old cello"),
+        ("a.txt", "a red boat, at sea\nan old cello\n".encode("utf-16")),
+        ("a.csv", b'\xef\xbb\xbfprompt\r\n"a red boat, at sea"\r\nan old cello\r\n'),
+        ("a.csv", b"Prompt\na red boat, at sea\nan old cello\n"),
+        ("a.csv", b'subject,text\nboats,"a red boat, at sea"\n\nmusic,an old cello\n'),
+        ("a.csv", b"Text;subject\na red boat, at sea;boats\nan old cello;\n"),
+        ("a.tsv", b"subject\tPROMPT\nboats\ta red boat, at sea\nmusic\tan old cello\n"),
+        ("a.txt", b"prompt\tsubject\na red boat, at sea\tboats\nan old cello\tmusic\n"),
+        ("a.csv", b"prompt\ra red boat, at sea\ran old cello\r"),
+        ("a.csv", b'prompt\n"a red boat,\nat sea"\nan old cello\n'),
+    ],
+)
+def test_prompts_as_people_write_them(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr("hisopt.text.corpus.embed", lambda prompts: np.eye(len(prompts)))
+    assert load(tmp_path / name).prompts == ("a red boat, at sea", "an old cello")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.csv",
+            b"prompt,subject\na red boat, at sea,boats\n",
+            "line 2: 3 values for 2 columns; .*a comma needs quotes",
+        ),
+        ("a.csv", b"titel,x\na,b\n", "it names 'titel', 'x'"),
+        ("a.csv", b"", "it names nothing"),
+        ("a.json", b"{}", "is JSON"),
+        ("a.txt", b"a\nb\n\xffc", "line 3: not a UTF-8"),
+        ("a.txt", b"a\x00b", "null characters"),
+    ],
+)
+def test_prompts_that_cannot_be_read_right_are_refused(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_embeddings_of_another_model_take_the_place_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    assert load(tmp_path / "a.txt", np.eye(2)).embeddings.shape == (2, 2)
+    with pytest.raises(InputError, match="2 prompts for 3 rows"):
+        load(tmp_path / "a.txt", np.eye(3))

@@ -10,8 +10,8 @@ import pytest
 
 from hisopt import Decision, Problem, evaluate
 from hisopt.equations import breakdown, optimal_sms, quality_table
-from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.instance import Gpu, Instance, QualityTable
+from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance
+from hisopt.instances import Gpu, Instance, QualityTable
 
 
 def number(array: np.ndarray, n: int) -> Fraction:
@@ -158,11 +158,12 @@ def test_quality_is_clamped_outside_the_published_similarities() -> None:
     assert (values[2] == values[3]).all()
 
 
-def test_modules_never_lower_the_quality_at_the_table() -> None:
+def test_modules_raise_the_quality_from_2_to_21_common_steps_and_lower_it_from_24() -> None:
     with_modules, without = (QualityTable.published(modules=m) for m in (True, False))
     phi = np.asarray(with_modules.similarity)
-    gain = quality_table(with_modules, phi, 16) - quality_table(without, phi, 16)
-    assert gain.mean() > 0
+    gain = quality_table(with_modules, phi, 27) - quality_table(without, phi, 27)
+    assert (gain[:, 2:22] > 0).all()
+    assert (gain[:, 24:] < 0).all()
 
 
 def test_optimal_sms_of_no_work_are_zero() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hisopt.arrays import FloatArray
-from hisopt.corpus import unit_rows
-from hisopt.extract import negative_prompt, phrases_of, public_prompt, similarities, words_of
+from hisopt.text.corpus import unit_rows
+from hisopt.text.extract import phrases_of, public_prompt, similarities, unshared_words, words_of
 
 WORDS = ("cat", "sofa", "red", "grey", "ball", "oak", "winter")
 
@@ -46,9 +46,9 @@ def test_public_prompts_of_one_user_and_of_few_words() -> None:
     assert len(words_of(public_prompt(members, embed(members), embed, length=2))) <= 2
 
 
-def test_negative_prompts_are_what_others_want() -> None:
-    assert negative_prompt("a red cat on a sofa", "red cat, sofa") == ""
-    assert negative_prompt("a cat and a ball", "a red cat on a sofa") == "red, sofa"
+def test_unshared_words_are_those_of_others() -> None:
+    assert unshared_words("a red cat on a sofa", "red cat, sofa") == ""
+    assert unshared_words("a cat and a ball", "a red cat on a sofa") == "red, sofa"
 
 
 def test_similarities_are_to_the_own_cluster() -> None:

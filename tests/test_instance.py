@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from hisopt import PRESETS, Instance, Problem, Scenario
 from hisopt.errors import InputError
-from hisopt.instance import StepLimits, load
+from hisopt.instances import StepLimits
+from hisopt.instances.files import load
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "icc"])

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import nullcontext
+from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from hisopt import flops, measure
-from hisopt.meters import CpuMeter, CudaMeter, Timing, Unavailable
-from hisopt.profile import load_parameters
-from hisopt.sm_law import fit_power, fit_speed
+import hisopt
+from hisopt.diffusion import flops, measure
+from hisopt.diffusion.calibration import load_profile
+from hisopt.diffusion.measurement_plan import ranked
+from hisopt.diffusion.meters import CpuMeter, Timing, Unavailable
+from hisopt.diffusion.sm_law import FLOP_PER_CYCLE, fit_power, fit_speed, fit_waves
+from hisopt.errors import InputError
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,
@@ -39,14 +42,16 @@ class MadeUpGpu:
     def describe(self) -> dict[str, Any]:
         return {"name": "made up", "sms": self.sms, "capability": [9, 0]}
 
-    def time(self, work: Any, repeats: int, warm_up: int, sms: int | None = None) -> Timing:
+    seconds_each = 0.0
+
+    def time(self, work: Any, sms: int | None = None, way: str = "stream") -> Timing:
         work()
-        if sms == 24:
+        if sms == 24 and way == "stream":
             raise Unavailable("refused")
         granted = -(-(sms or 40) // 8) * 8
         seconds = FLOP / (granted * CLOCK * PER_CYCLE * RHO)
         watts = KAPPA * (MU1 * granted + MU2) * CLOCK**3
-        return Timing((seconds,) * repeats, granted, watts, watts * seconds, CLOCK, 123)
+        return Timing((seconds,) * 3, granted, watts, watts * seconds, "energy counter", CLOCK)
 
 
 def test_a_step_takes_both_halves_of_guidance_for_the_whole_batch() -> None:
@@ -69,10 +74,8 @@ def test_the_whole_path_on_this_processor() -> None:
         SPEC,
         CONDITIONS,
         FLOP,
-        CpuMeter(),
+        CpuMeter(2, 1),
         dtypes=("float32", "bfloat16"),
-        repeats=2,
-        warm_up=1,
         compile_step=compile_step,
     )
     assert [(run["dtype"], run["mode"]) for run in found["runs"]] == [
@@ -95,19 +98,17 @@ def test_a_model_that_does_not_compile_is_measured_as_it_is() -> None:
 
         return run
 
-    found = measure.measure(
-        SPEC, CONDITIONS, FLOP, CpuMeter(), dtypes=("float32",), repeats=1, warm_up=0, compile_step=broken
-    )
+    found = measure.measure(SPEC, CONDITIONS, FLOP, CpuMeter(1, 0), dtypes=("float32",), compile_step=broken)
     assert [run["mode"] for run in found["runs"]] == ["eager"]
-    assert "float32, compiled: no compiler" in found["missing"]
+    assert "float32, compiled, all SMs: no compiler" in found["missing"]
 
 
 def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -> None:
-    found = measure.measure(SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",), repeats=3)
-    law = found["sm_law"]
+    found = measure.measure(SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16",), modes=("eager",))
+    law = found["sm_law"]["series"][0]
     assert [s["asked_sms"] for s in law["samples"]] == [8, 16, 32, 40]
     assert [s["granted_sms"] for s in law["samples"]] == [8, 16, 32, 40]
-    assert found["missing"] == ["the law of SMs at 24: refused"]
+    assert "bfloat16, eager, 24 SMs, stream: refused" in found["missing"]
     assert law["speed"]["utilisation"] == pytest.approx(RHO)
     assert law["speed"]["exponent"] == pytest.approx(1)
     assert np.abs(law["speed"]["residuals"]).max() < 1e-12
@@ -119,7 +120,7 @@ def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -
         "power_per_sm": MU1, "power_static": MU2,
     })  # fmt: skip
     (tmp_path / "p.json").write_text(json.dumps({"schema_version": 1, "parameters": {"flop_edge": 9e12, "edge": edge}}))
-    assert load_parameters(str(tmp_path / "p.json")) == ({"flop_edge": 9e12}, pytest.approx(edge))
+    assert load_profile(str(tmp_path / "p.json"))["edge"] == pytest.approx(edge)
     command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--solver", "exact", "--profile", "p.json",
                "--format", "json"]  # fmt: skip
     solved = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout)
@@ -129,20 +130,24 @@ def test_planted_laws_are_found_and_fill_the_models_parameters(tmp_path: Path) -
 
 def test_asked_and_granted_sms_are_both_kept() -> None:
     found = measure.measure(
-        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",), sm_counts=[5, 12, 40], repeats=1
+        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16",), modes=("eager",), sm_counts=[5, 12, 40]
     )
-    assert [(s["asked_sms"], s["granted_sms"]) for s in found["sm_law"]["samples"]] == [(5, 8), (12, 16), (40, 40)]
-    assert found["sm_law"]["speed"]["utilisation"] == pytest.approx(RHO)
+    assert [(s["asked_sms"], s["granted_sms"]) for s in found["sm_law"]["series"][0]["samples"]] == [
+        (5, 8),
+        (12, 16),
+        (40, 40),
+    ]
+    assert found["sm_law"]["series"][0]["speed"]["utilisation"] == pytest.approx(RHO)
 
 
 def test_what_a_card_does_not_tell_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = MadeUpGpu()
     monkeypatch.setattr(unknown, "describe", lambda: {"name": "unknown", "capability": [1, 0]}, raising=False)
-    found = measure.measure(SPEC, CONDITIONS, FLOP, unknown, dtypes=("float32",), modes=("eager",), repeats=1)
+    found = measure.measure(SPEC, CONDITIONS, FLOP, unknown, dtypes=("bfloat16",), modes=("eager",))
     assert any("give --flop-per-cycle" in what for what in found["missing"])
     assert measure.parameters(found) == {}
     few = measure.measure(
-        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("float32",), modes=("eager",), sm_counts=[8, 40], repeats=1
+        SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16",), modes=("eager",), sm_counts=[8, 40]
     )
     assert any("needs three numbers of SMs" in what for what in few["missing"])
 
@@ -173,138 +178,6 @@ def test_a_speed_that_is_not_linear_shows() -> None:
     assert np.abs(speed["residuals"]).max() > 0.1
 
 
-def test_the_spread_is_the_interquartile_range() -> None:
-    assert Timing((1.0, 2.0, 3.0, 4.0, 100.0)).median == 3
-    assert Timing((1.0, 2.0, 3.0, 4.0, 100.0)).spread == 2
-    assert Timing((1.0,)).spread == 0
-
-
-@pytest.fixture
-def simulated(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What CudaMeter calls of torch, NVML and the driver, so that its bookkeeping runs without a GPU."""
-    state: dict[str, Any] = {"clock_ms": 0.0, "open": 0, "millijoules": 0, "streams": []}
-
-    class Event:
-        def __init__(self, enable_timing: bool = False) -> None:
-            self.at = 0.0
-
-        def record(self, stream: Any) -> None:
-            self.at = state["clock_ms"]
-
-        def elapsed_time(self, other: Event) -> float:
-            return other.at - self.at
-
-        def synchronize(self) -> None:
-            pass
-
-    properties = SimpleNamespace(
-        name="simulated", multi_processor_count=132, total_memory=1, major=9, minor=0, uuid="u"
-    )
-    for name, value in {
-        "is_available": lambda: True, "current_device": lambda: 0, "get_device_properties": lambda _: properties,
-        "current_stream": lambda: "default", "synchronize": lambda: None, "reset_peak_memory_stats": lambda: None,
-        "max_memory_allocated": lambda: 7, "empty_cache": lambda: None, "Event": Event,
-        "stream": lambda stream: state["streams"].append(stream) or nullcontext(),
-        "get_stream_from_external": lambda handle, _: f"external {handle}",
-    }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, value)
-
-    class NVMLError(Exception):
-        pass
-
-    nvml = ModuleType("pynvml")
-    vars(nvml).update(
-        NVMLError=NVMLError, NVML_CLOCK_SM=1, nvmlInit=lambda: None, nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
-        nvmlSystemGetDriverVersion=lambda: "1", nvmlDeviceGetPowerUsage=lambda _: 500_000,
-        nvmlDeviceGetEnforcedPowerLimit=lambda _: 700_000, nvmlDeviceGetMaxClockInfo=lambda *_: 1980,
-        nvmlDeviceGetClockInfo=lambda *_: 1700, nvmlDeviceGetTotalEnergyConsumption=lambda _: state["millijoules"],
-    )  # fmt: skip
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-
-    success = SimpleNamespace(name="CUDA_SUCCESS")
-    refused = SimpleNamespace(name="CUDA_ERROR_INVALID_RESOURCE_CONFIGURATION")
-
-    def split(groups: int, whole: int, flags: int, count: int) -> tuple[Any, ...]:
-        if count > whole:
-            return (refused, None, None, None)
-        return success, [SimpleNamespace(sm=SimpleNamespace(smCount=-(-count // 8) * 8))], 1, None
-
-    def opened(*_: Any) -> tuple[Any, Any]:
-        state["open"] += 1
-        return success, 42
-
-    def closed(_: Any) -> None:
-        state["open"] -= 1
-
-    driver = ModuleType("cuda.bindings.driver")
-    vars(driver).update(
-        CUresult=SimpleNamespace(CUDA_SUCCESS=success), cuDeviceGet=lambda i: (success, i),
-        CUdevResourceType=SimpleNamespace(CU_DEV_RESOURCE_TYPE_SM=1), cuDeviceGetDevResource=lambda *_: (success, 132),
-        cuDevSmResourceSplitByCount=split, cuDevResourceGenerateDesc=lambda *_: (success, "d"),
-        CUgreenCtxCreate_flags=SimpleNamespace(CU_GREEN_CTX_DEFAULT_STREAM=1), cuGreenCtxCreate=opened,
-        CUstream_flags=SimpleNamespace(CU_STREAM_NON_BLOCKING=1), cuGreenCtxStreamCreate=opened,
-        cuStreamDestroy=closed, cuGreenCtxDestroy=closed,
-    )  # fmt: skip
-    bindings = ModuleType("cuda.bindings")
-    bindings.driver = driver  # type: ignore[attr-defined]
-    for name, module in {"cuda": ModuleType("cuda"), "cuda.bindings": bindings, "cuda.bindings.driver": driver}.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    return state
-
-
-def test_a_gpus_readings(simulated: dict[str, Any]) -> None:
-    def work() -> None:
-        simulated["clock_ms"] += 50.0
-        simulated["millijoules"] += 30_000
-
-    meter = CudaMeter()
-    assert meter.describe()["idle_watts"] == 500
-    timing = meter.time(work, repeats=4, warm_up=2)
-    assert timing.seconds == (0.05,) * 4
-    assert (timing.granted_sms, timing.peak_bytes, timing.clock_hz) == (132, 7, 1.7e9)
-    assert timing.joules == pytest.approx(30)
-    assert simulated["streams"] == ["default"]
-    part = meter.time(work, repeats=1, warm_up=0, sms=60)
-    assert part.granted_sms == 64
-    assert simulated["streams"][-1] == "external 42"
-    with pytest.raises(Unavailable, match="green context of 200 SMs: CUDA_ERROR_INVALID_RESOURCE"):
-        meter.time(work, repeats=1, warm_up=0, sms=200)
-    assert simulated["open"] == 0  # every stream and context is given back
-
-
-def test_a_board_without_an_energy_counter(simulated: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    import pynvml
-
-    def unsupported(_: Any) -> None:
-        raise pynvml.NVMLError
-
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", unsupported)
-    simulated["clock_ms"] = 0.0
-
-    def work() -> None:
-        simulated["clock_ms"] += 1000.0
-
-    timing = CudaMeter().time(work, repeats=1, warm_up=0)
-    assert timing.watts == 500
-    assert timing.joules is not None
-
-
-def test_without_bindings_only_the_whole_card_is_measured(
-    simulated: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-
-    def work() -> None:
-        simulated["clock_ms"] += 1000.0
-
-    meter = CudaMeter()
-    assert "nvidia-ml-py" in meter.describe()["no_power"]
-    assert meter.time(work, repeats=1, warm_up=0).watts is None
-    with pytest.raises(Unavailable, match="need cuda-bindings"):
-        meter.time(work, repeats=1, warm_up=0, sms=8)
-
-
 def program(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "hisopt.profile", *arguments], capture_output=True, text=True, cwd=cwd, check=False
@@ -322,7 +195,15 @@ def test_the_program_measures_on_the_processor(tmp_path: Path) -> None:
     assert "Not measured: the law of SMs: only a GPU has SMs." in done.stdout
     written = json.loads((tmp_path / "p.json").read_text())
     assert len(written["measured"]["runs"][0]["seconds"]) == 3
-    assert written["parameters"].keys() == {"flop_edge", "flop_device"}
+    assert written["parameters"].keys() == {"flop_edge", "flop_device", "latent"}
+    kept = (tmp_path / "p.json.samples.jsonl").read_text()
+    again = program(
+        "--model", "c.json", "--resolution", "64", "--text-tokens", "7", "--device", "cpu", "--dtypes", "float32",
+        "--no-compile", "--repeats", "3", "--output", "p.json", cwd=tmp_path,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "p.json.samples.jsonl").read_text() == kept
+    assert json.loads((tmp_path / "p.json").read_text())["measured"]["runs"] == written["measured"]["runs"]
     assert written["flop_per_step"] == 2 * flops.denoiser(TINY, 64, 7, 1).total
 
 
@@ -334,6 +215,8 @@ def test_the_program_measures_on_the_processor(tmp_path: Path) -> None:
         (["--device", "cpu", "--sm-counts", "8"], "--sm-counts: 8 exceeds the device's none"),
         (["--repeats", "0"], "--repeats: is 0, must be >= 1"),
         (["--output", "none/p.json"], "its folder does not exist"),
+        (["--budget", "0"], "--budget: is 0.0, must be >= 1"),
+        (["--check", "none.json"], "none.json: No such file"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -342,3 +225,164 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path) -> No
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_d_follows_the_precision() -> None:
+    for sms, clock, capability, tflops in ((108, 1410e6, (8, 0), (312, 19.5)), (132, 1830e6, (9, 0), (989, 61.8))):
+        half, single = (FLOP_PER_CYCLE[capability][name] * sms * clock / 1e12 for name in ("bfloat16", "float32"))
+        assert (half, single) == pytest.approx(tflops, rel=2e-3)
+    found = measure.measure(SPEC, CONDITIONS, FLOP, MadeUpGpu(), dtypes=("bfloat16", "float32"), modes=("eager",))
+    assert found["sm_law"]["series"][0]["speed"]["flop_per_cycle"] == 4096
+
+
+def test_planted_waves_are_found_with_their_interval() -> None:
+    rng, v, inside = np.random.default_rng(1), np.arange(8, 133, 4.0), 0
+    for _ in range(300):
+        law = 0.4 / v + 0.6 * np.ceil(132 / v) / 132
+        seconds = FLOP * law / (CLOCK * PER_CYCLE * RHO) * (1 + rng.normal(0, 0.01, len(v)))
+        found = fit_waves(v.tolist(), seconds.tolist(), [CLOCK] * len(v), FLOP, PER_CYCLE, 132)
+        low, high = found["quantised_share_95"]
+        inside += low <= 0.6 <= high
+    assert abs(inside / 300 - 0.95) < 0.04
+    assert found["utilisation"] == pytest.approx(RHO, rel=0.02)
+    with pytest.raises(ValueError, match="waves do not show"):
+        fit_waves([33, 66, 132], [4.0, 2.0, 1.0], [CLOCK] * 3, FLOP, PER_CYCLE, 132)
+
+
+def test_every_beginning_of_the_ranked_numbers_spreads() -> None:
+    assert ranked(range(8, 132, 8))[:4] == [128, 8, 32, 64]
+    assert ranked([5]) == [5] and ranked([]) == []
+    assert sorted(ranked(range(8, 132, 8))) == list(range(8, 132, 8))
+
+
+def test_weights_are_drawn_in_the_target_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    linear = torch.nn.Linear.__init__
+
+    def watched(self: Any, *arguments: Any, **options: Any) -> None:
+        linear(self, *arguments, **options)
+        seen.add(self.weight.dtype)
+
+    monkeypatch.setattr(torch.nn.Linear, "__init__", watched)
+    measure.step_of(TINY, CONDITIONS, "cpu", "bfloat16", 8)
+    assert seen == {torch.bfloat16}
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_versions_do_not_need_an_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    found = measure.measure(SPEC, CONDITIONS, FLOP, CpuMeter(1, 0), dtypes=("float32",), modes=("eager",))
+    assert found["versions"]["hisopt"] == hisopt.__version__
+    assert len(found["runs"]) == 1
+
+
+def test_blocks_are_compiled_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = measure.step_of(TINY, CONDITIONS, "cpu", "float32", 8)
+    compiled: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    measure.compile_blocks(model)
+    assert compiled == ["JointTransformerBlock"] * 2
+    measure.compile_blocks(torch.nn.Linear(1, 1))
+    assert compiled[2:] == ["Linear"]
+
+
+KILLED = """
+import json, os, random, signal, sys
+from pathlib import Path
+import hisopt.diffusion.records as records
+from hisopt.diffusion import measure
+from hisopt.diffusion.meters import CpuMeter
+
+path, spec, conditions = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+whole = records.os.write
+
+def run(writes, cut):
+    left = [writes]
+    def write(handle, data):
+        left[0] -= 1
+        if left[0]:
+            return whole(handle, data)
+        whole(handle, data[: int(cut * len(data))])  # a kill in the middle of a line
+        os.kill(os.getpid(), signal.SIGKILL)
+    records.os.write = write
+    measure.measure(
+        spec, conditions, 1e9, CpuMeter(2, 1), dtypes=("float32", "bfloat16", "float16"),
+        modes=("eager", "compiled", "again"), samples=path, compile_step=lambda model: model,
+    )
+
+random = random.Random(0)
+states = []
+for _ in range(5):
+    writes, cut = random.randint(1, 3), random.random()
+    child = os.fork()
+    if not child:
+        run(writes, cut)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    states.append(path.read_text())
+child = os.fork()
+if not child:
+    run(-1, 0)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(json.dumps([*states, path.read_text()]))
+"""
+
+
+def test_a_run_that_is_killed_five_times_keeps_every_sample(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "s.jsonl"), json.dumps(SPEC), json.dumps(CONDITIONS)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    states = json.loads(done.stdout.splitlines()[-1])
+    whole = [state[: state.rfind("\n") + 1] for state in states]
+    assert whole[-1] == states[-1]
+    for before, after in pairwise(whole):
+        assert after.startswith(before)
+    assert len({len(state) for state in whole}) > 3  # kills at different places
+    keys = [json.loads(line).get("key") for line in whole[-1].splitlines()[1:]]
+    assert len(keys) == len(set(keys)) == 1 + 9
+
+
+def test_samples_of_other_conditions_or_no_samples_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+
+    def run(**changes: Any) -> Any:
+        return measure.measure(
+            SPEC, CONDITIONS | changes, FLOP, CpuMeter(1, 0), dtypes=("float32",), modes=("eager",), samples=path
+        )
+
+    run()
+    with pytest.raises(InputError, match="samples with another conditions"):
+        run(batch=1)
+    for text in ("my notes\n", "my notes", "\xff"):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(InputError, match="not a file of samples"):
+            run()
+        assert path.read_text(encoding="latin-1") == text
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [("torch", "this needs torch: install the extra 'diffusion'"),
+     ("diffusers", "this needs diffusers: install the extra 'diffusion'"), ("pynvml", None), ("cuda", None)],
+)  # fmt: skip
+def test_without_one_dependency(missing: str, line: str | None, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps(TINY))
+    code = f"import sys; sys.modules[{missing!r}] = None; from hisopt.commands.profile import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--model", "c.json", "--resolution", "64", "--device", "cpu", "--dtypes", "float32",
+         "--no-compile", "--repeats", "1", "--format", "json", "--output", "p.json"],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    if line:
+        assert (done.returncode, done.stdout) == (2, "")
+        assert line in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    else:
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)[0]["measured"]["runs"]) == 1

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hisopt import PRESETS
-from hisopt.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, negative_prompt, public_prompt
 from hisopt.errors import InputError
+from hisopt.text.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
 
 PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
 
@@ -129,7 +130,7 @@ def test_an_endpoint_that_keeps_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_answers_become_one_clean_line() -> None:
     assert public_prompt(Scripted(['\n "a cat on a sofa" \nI hope this helps']), PROMPTS) == "a cat on a sofa"
-    assert negative_prompt(Scripted([" - blur,  noise"]), "a", "b") == "blur, noise"
+    assert unshared_phrases(Scripted([" - blur,  noise"]), "a", "b") == "blur, noise"
     assert len(public_prompt(Scripted(["word " * 500]), PROMPTS).split()) == 60
     with pytest.raises(InputError, match="empty public prompt"):
         public_prompt(Scripted(["\n ** \n"]), PROMPTS)
@@ -257,3 +258,12 @@ def test_bad_input(arguments: list[str], message: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_embeddings_of_another_width_are_told_in_one_line(tmp_path: Path) -> None:
+    instance = PRESETS["small"].sample(0)
+    instance.replace(embeddings=np.eye(10, 16)).save(tmp_path / "narrow.json")
+    done = program("narrow.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hisopt.prompts: narrow.json: embeddings: have 16 numbers each, those of ")
+    assert done.stderr.count("\n") == 1

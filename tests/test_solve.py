@@ -134,7 +134,7 @@ def test_help_and_list_import_nothing_heavy() -> None:
         "diffusers",
     }
     program = (
-        "import sys\nfrom hisopt.solve import main\n"
+        "import sys\nfrom hisopt.commands.solve import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print(sorted(set(sys.modules) & {heavy | {'numpy'}!r}), file=sys.stderr)"
     )

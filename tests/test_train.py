@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hisopt.solvers.policy import ippo
+
 QUICK = (
     "--preset",
     "small",
@@ -52,16 +54,49 @@ def test_a_policy_is_trained_and_solves(tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     stopped = train(*QUICK, "--time-limit", "0", cwd=tmp_path)
     assert stopped.returncode == 0
-    assert "out of time" in stopped.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["policy.safetensors.checkpoint"]
+    assert "out of time after 1 updates" in stopped.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "policy.json", "policy.safetensors", "policy.safetensors.checkpoint"
+    ]  # fmt: skip
+    assert len(ippo.load(tmp_path / "policy.safetensors").actor.weights) == 2
     finished = train(*QUICK, cwd=tmp_path)
     assert "taking up policy.safetensors.checkpoint after 1 updates" in finished.stderr
-    assert (tmp_path / "policy.safetensors").exists()
+    assert not (tmp_path / "policy.safetensors.checkpoint").exists()
+    written = (tmp_path / "policy.safetensors").stat().st_mtime_ns
+    again = train(*QUICK, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "trained with these settings before" in again.stdout
+    other = train(*QUICK, "--seed", "1", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "a policy of other settings (seed 0 there, 1 here)" in other.stderr
+    assert (tmp_path / "policy.safetensors").stat().st_mtime_ns == written
+
+
+def test_an_interruption_before_the_first_checkpoint_saves_one(tmp_path: Path) -> None:
+    """The signal arrives while the first update runs: it ends, and what it learned is kept."""
+    program = (
+        "import os, signal, sys\n"
+        "from hisopt import train\n"
+        "from hisopt.solvers import ippo\n"
+        "step = ippo.Trainer.step\n"
+        "def interrupted(self):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return step(self)\n"
+        "ippo.Trainer.step = interrupted\n"
+        f"sys.argv = ['train', *{[*QUICK]!r}]\n"
+        "train.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 130, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["policy.safetensors.checkpoint"]
+    assert "after 1 updates" in train(*QUICK, cwd=tmp_path).stderr
 
 
 def test_the_icc_model_is_trained(tmp_path: Path) -> None:
     arguments = ("--algorithm", "hid", "--users", "6", *QUICK[2:])
     assert train(*arguments, cwd=tmp_path).returncode == 0
+    settings, updates = ippo.trained_updates(tmp_path / "policy.safetensors")
+    assert (settings.learning_rate, settings.reward_scale, settings.reward, updates) == (0.0005, "return", "team", 4)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,20 @@
-"""Problem data."""
+"""Problem data: frozen, validated instances and the distributions that they are drawn from."""
+
+from hisopt.instances.common import (
+    SCHEMA_VERSION,
+    Gpu,
+    Latent,
+    PublicPrompt,
+    QualityTable,
+    Radio,
+    StepLimits,
+    Weights,
+    norm_fault,
+)
+from hisopt.instances.his import Instance
+from hisopt.instances.icc import IccInstance
+
+__all__ = [
+    "SCHEMA_VERSION", "Gpu", "IccInstance", "Instance", "Latent", "PublicPrompt", "QualityTable", "Radio", "StepLimits",
+    "Weights", "norm_fault",
+]  # fmt: skip

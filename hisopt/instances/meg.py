@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hisopt.arrays import FloatArray, RealMatrix, RealVector
-from hisopt.instance import _Data
+from hisopt.instances.common import Data
 
 _STEPS = tuple(range(4, 13))  # n of the MEG paper
 _RATIOS = tuple(k / 16 for k in range(13))  # beta of the MEG paper, [0, 0.75], in sixteenths
@@ -36,7 +36,7 @@ def default_distortion(steps: FloatArray, ratios: FloatArray) -> FloatArray:
     return np.asarray(0.008 + 0.02 * np.exp(-0.35 * (n - 4)) + 0.03 * beta**2)
 
 
-class MegChannel(_Data):
+class MegChannel(Data):
     """A channel in bins.
 
     Attributes: ``gain`` of each bin, shape (H,), (received over sent power); ``probability`` of each bin in the long run, shape
@@ -110,7 +110,7 @@ def path_gain(distance_m: FloatArray) -> FloatArray:
     return np.asarray(10 ** (-(35.3 + 37.6 * np.log10(np.asarray(distance_m, dtype=np.float64))) / 10))
 
 
-class MegInstance(_Data):
+class MegInstance(Data):
     """An instance of MEG: a constrained Markov decision process whose actions do not move the channel.
 
     Attributes
@@ -193,7 +193,7 @@ class MegInstance(_Data):
         digest = hashlib.sha256(b"meg 1")
 
         def feed(value: Any, path: str) -> None:
-            if isinstance(value, _Data):
+            if isinstance(value, Data):
                 for field in type(value).model_fields:
                     feed(getattr(value, field), f"{path}.{field}")
             elif isinstance(value, np.ndarray):

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS, IccInstance, Instance, Limits, Problem, Termination, evaluate
-from hisopt.experiments.random_instances import draw_problems
-from hisopt.instance import StepLimits
+from hisopt.experiments.campaigns.random_instances import draw_problems
+from hisopt.instances import StepLimits
 from hisopt.problem import KINDS
 from hisopt.result import Guarantee, SolutionStatus
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.runner import Outcome, Run, beats, check
-from hisopt.solvers.table import TABLE, registered
+from hisopt.solvers.base import Solver
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.registry import TABLE, registered
+from hisopt.solvers.run.runner import Outcome, Run, beats, check
 
 LIMITS = Limits(time_s=120.0, seed=1)
 SEEDS = (0, 5, 21)

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from hisopt import Instance, Limits, Problem
-from hisopt.experiments import contradictions, policies, records
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.joint_heuristics import Greedy
-from hisopt.solvers.runner import Runner
+from hisopt import Instance, Limits, Problem, Termination
+from hisopt.experiments.campaigns import contradictions, policies, policy_report, records, validation
+from hisopt.solvers.base import Solver
+from hisopt.solvers.full.subsets import Subsets
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.joint.heuristics import Greedy
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.runner import Run, Runner
 
 
 def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:
@@ -45,16 +50,131 @@ def test_records_are_kept_and_not_solved_again(
     assert all(json.loads(file.read_text())["instance"] == small.content_hash for file in files)
 
 
+def test_what_is_no_record_is_told_and_solved_again(
+    small: Instance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, task = records.Store(tmp_path), (Problem("joint", small), Greedy)
+    with Runner(Limits(time_s=20)) as runner:
+        (first,) = store.run_all(runner, [task])
+        (file,) = tmp_path.iterdir()
+        for text, told in (
+            ('{"half', "is no JSON"),
+            ("[" * 100_000, "is no JSON"),
+            ("[]", "is no record"),
+            ('{"objective": 1.0}', "has no "),
+        ):
+            file.write_text(text)
+            (again,) = store.run_all(runner, [task])
+            lines = capsys.readouterr().err.splitlines()
+            assert len(lines) == 1
+            assert str(file) in lines[0]
+            assert told in lines[0]
+            assert again["objective"] == first["objective"]
+            assert json.loads(file.read_text()) == again
+
+
+def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, limits = Problem("joint", small), Limits()
+    names = []
+    for text in ("1", "2", "1"):
+        file = tmp_path / "own.py"
+        file.write_text(
+            "from hisopt.result import Guarantee\nfrom hisopt.solvers.base import Solver\n"
+            f"class Own(Solver):\n    name, kinds, guarantee = 'own', ('joint',), Guarantee.HEURISTIC\n    number = {text}\n"
+        )
+        solver = load_file(f"{file}:Own")
+        names.append(records.record_name(problem, solver, limits))
+        monkeypatch.delitem(sys.modules, solver.__module__)
+    assert names[0] == names[2] != names[1]
+    before = records.source_hash(JointExact)
+    read = records._read_source
+    monkeypatch.setattr(
+        records,
+        "_read_source",
+        lambda name, file, changed: (
+            ("edited", read(name, file, changed)[1])
+            if name == "hisopt.solvers.joint.scalar_coupling"
+            else read(name, file, changed)
+        ),
+    )
+    assert records.source_hash(JointExact) != before, "a module that the solver imports was edited"
+
+
+def test_what_the_runner_lost_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--users", "8", "--instances", "2", "--records", str(tmp_path)]
+    lost: list[str] = []
+    run = Runner.run
+
+    def losing(self: Runner, problem: Problem, solver: type[Solver]) -> Run:
+        if not lost and solver is Subsets:
+            lost.append(solver.name)
+            return Run(problem, solver, Termination.CRASHED, message="the solver's process broke off", lost=True)
+        return run(self, problem, solver)
+
+    monkeypatch.setattr(Runner, "run", losing)
+    first = CliRunner().invoke(validation.main, arguments, catch_exceptions=False)
+    assert first.exit_code == 0
+    assert "missing: N = 8, seed 0: full: subsets: crashed, the solver's process broke off" in first.stderr
+    assert "1 instances of" in first.stdout
+    assert "Left out, 1:" in first.stdout
+    again = CliRunner().invoke(validation.main, arguments, catch_exceptions=False)
+    assert again.exit_code == 0
+    assert "missing" not in again.stderr
+    assert "2 instances of" in again.stdout
+
+
 def test_policies_report_and_resume(tmp_path: Path) -> None:
     arguments = ["--preset", "small", "--seeds", "1", "--updates", "4", "--batch", "8", "--held-out", "4", "--starts", "1",
                  "--records", str(tmp_path)]  # fmt: skip
-    first = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
+    first = CliRunner().invoke(policies.command, arguments, catch_exceptions=False)
     assert first.exit_code == 0
     summary = (tmp_path / "summary.md").read_text()
     assert "| coalition reward | 1 |" in summary
     assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
     trained = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
-    assert len(trained) == len(policies.VARIANTS)
-    again = CliRunner().invoke(policies.main, arguments, catch_exceptions=False)
+    assert len(trained) == len(policy_report.VARIANTS)
+    again = CliRunner().invoke(policies.command, arguments, catch_exceptions=False)
     assert again.exit_code == 0
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == trained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "0"], "--seeds: is 0"),
+        (["--preset", "none"], "preset: is 'none'"),
+        (["--preset", "icc"], "does not fit the model"),
+        (["--preset", "large"], "draws no prompts"),
+        (["--users", "ten"], "--users"),
+        (["--records", "/dev/null/x"], "--records"),
+    ],
+)
+def test_policies_refuse_what_they_cannot_run(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["policies", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        policies.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("program", ["policies", "policy_throughput"])
+def test_help_needs_no_torch(program: str) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['x', '--help']\n"
+        f"import runpy; runpy.run_module('hisopt.experiments.{program}', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout

@@ -13,12 +13,21 @@ import pytest
 import torch
 from tiny_models import save_tiny_clip, tiny_sd3
 
-from hisopt.corpus import Corpus, unit_rows
+from hisopt.commands.fit import fit, read
 from hisopt.errors import InputError
-from hisopt.experiments import quality
-from hisopt.experiments.quality import COLUMNS, Conditions, Group, clip_judge, measure, pairs_by_similarity, to_csv
-from hisopt.experiments.records import Store
-from hisopt.fit import read
+from hisopt.experiments.campaigns import quality
+from hisopt.experiments.campaigns.quality import (
+    COLUMNS,
+    Conditions,
+    Group,
+    clip_judge,
+    measure,
+    pairs_by_similarity,
+    to_csv,
+)
+from hisopt.experiments.campaigns.records import Store
+from hisopt.text import corpus
+from hisopt.text.corpus import Corpus, unit_rows
 
 CORPUS = Corpus(
     ("a red cat", "the blue dog", "some bird"),
@@ -147,6 +156,44 @@ def test_pairs_cover_the_bins() -> None:
         pairs_by_similarity(similarity, (0.1, 0.2), 1, seed=0)
 
 
+def test_bins_follow_from_the_prompts() -> None:
+    shipped = corpus.shipped()
+    similarity = shipped.embeddings @ shipped.embeddings.T
+    bins = quality.reached_bins(similarity)
+    assert bins == (0.2, 0.3, 0.4, 0.5, 0.6)  # no pair is near 0.7
+    pairs = pairs_by_similarity(similarity, bins, 4, seed=0)
+    assert len(pairs) == 20
+    assert [round(similarity[pair], 1) for pair in pairs] == [centre for centre in bins for _ in range(4)]
+    with pytest.raises(InputError, match="reach 0 of"):
+        quality.reached_bins(np.eye(3))
+
+
+def test_the_defaults_measure_what_the_prompts_reach_and_fit_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a stand-in that scores by the published curve and makes no images."""
+
+    class Pipe:
+        def stream(self, public: Any, prompts: Any, decision: Any, negative: Any, **options: Any) -> Any:
+            return [SimpleNamespace(user=n, image=int(x)) for n, x in enumerate(decision.steps_common)]
+
+    def score(image: int, prompt: str) -> dict[str, float | None]:
+        noise = np.random.default_rng([image, *prompt.encode()]).normal()
+        return {"clip_score": 0.2 / (1 + np.exp(0.3 * (image - 16))) + 0.1 + 0.003 * noise, "brisque": None}
+
+    monkeypatch.setattr(quality, "hybrid_pipeline", lambda *_: Pipe())
+    monkeypatch.setattr(quality, "clip_judge", lambda *_: score)
+    run(
+        monkeypatch, "--model", "m", "--device", "cpu", "--every", "3", "--records", str(tmp_path / "records"), "--output",
+        str(tmp_path / "scores.csv"), "--pairs", "2", "--seeds", "1",
+    )  # fmt: skip
+    printed = capsys.readouterr()
+    assert "no two prompts have a similarity of about 0.7: left out" in printed.err
+    found = fit(read(str(tmp_path / "scores.csv"), None))
+    assert [row["similarity"] for row in found["with_modules"]] == [0.2, 0.3, 0.4, 0.5, 0.6]
+    assert [row["pairs"] for row in found["without_modules"]] == [2] * 5
+
+
 def test_what_was_not_measured_stays_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     row = dict.fromkeys(COLUMNS, 1) | {"brisque": None, "new": True}
     assert to_csv([row]).splitlines() == [",".join(COLUMNS), "1,1,1,1,1,1,1,"]
@@ -179,5 +226,5 @@ def test_bad_input(
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert message in error
-    assert error.splitlines()[-1].startswith("hisopt.experiments.quality: ")
+    assert error.splitlines()[-1].startswith("hisopt.experiments.campaigns.quality: ")
     assert not (tmp_path / "scores.csv").exists()

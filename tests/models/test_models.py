@@ -12,24 +12,19 @@ import pytest
 from hisopt import Limits, Problem, evaluate
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
-from hisopt.experiments.random_instances import draw_decision, draw_instance, draw_problems
-from hisopt.instance import Instance
-from hisopt.models import (
-    allocation,
-    allocation_conic,
-    assignment,
-    export,
-    full,
-    icc,
-    joint,
-    joint_milp,
-    pairs,
-    peng_wei,
-)
-from hisopt.solvers.closed_form import ClosedForm
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.partitions import Partitions
+from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance, draw_problems
+from hisopt.instances import Instance
+from hisopt.models import export, full
+from hisopt.models import steps as icc
+from hisopt.models.allocation import conic as allocation_conic
+from hisopt.models.allocation import natural as allocation
+from hisopt.models.clustering import assignment, pairs, peng_wei
+from hisopt.models.joint import milp as joint_milp
+from hisopt.models.joint import natural as joint
+from hisopt.solvers.allocation.closed_form import ClosedForm
+from hisopt.solvers.base import Solver
+from hisopt.solvers.clustering.partitions import Partitions
+from hisopt.solvers.joint.exact import JointExact
 
 
 def forms(problem: Problem) -> list[ModuleType]:

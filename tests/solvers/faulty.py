@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hisopt import Decision, Limits, Problem, SolverResult, Termination
 from hisopt.result import Guarantee
-from hisopt.solvers.interface import Solver
+from hisopt.solvers.base import Solver
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.run.progress import report
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,84 @@ class HangsInChildren(Faulty):
         with open(marker, "w") as file:
             file.write(str(child.pid))
         child.wait()
+
+
+class LeavesOrphans(Faulty):
+    """Ends at once, and leaves a process behind that has left its session, twice."""
+
+    name = "leaves-orphans"
+
+    def act(self, problem: Problem) -> Any:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.setsid()
+                while True:
+                    time.sleep(60)
+            os._exit(0)
+        return SolverResult(Termination.COMPLETED, feasible(problem))
+
+
+class HangsWithOrphans(LeavesOrphans):
+    name = "hangs-with-orphans"
+
+    def act(self, problem: Problem) -> Any:
+        super().act(problem)
+        Path(tempfile.mkdtemp(), "scratch").write_text("left behind")
+        Path(os.environ["HISOPT_TEST_MARKER"]).write_text("hanging")
+        while True:
+            time.sleep(60)
+
+
+class KillsServer(Faulty):
+    name = "kills-server"
+
+    def act(self, problem: Problem) -> Any:
+        os.kill(os.getppid(), signal.SIGKILL)
+        return SolverResult(Termination.COMPLETED, feasible(problem))
+
+
+class Reports(Faulty):
+    """Tells better and better decisions and bounds, some that are neither."""
+
+    name = "reports"
+
+    def act(self, problem: Problem) -> Any:
+        worst, best = feasible(problem), JointExact().solve(problem, Limits())
+        assert best.bound is not None and worst.sms is not None
+        report(bound=best.bound + 2)
+        report(worst)
+        report(best.decision, best.bound + 1)
+        report(worst, best.bound + 3)
+        report(replace(worst, sms=worst.sms + 1))  # passes the budget
+        return self.end(problem)
+
+    def end(self, problem: Problem) -> Any:
+        return SolverResult(Termination.TIME_LIMIT)
+
+
+class ReportsAndHangs(Reports):
+    name = "reports-and-hangs"
+
+    def end(self, problem: Problem) -> Any:
+        return Hangs().act(problem)
+
+
+class ReportsAndExits(Reports):
+    name = "reports-and-exits"
+
+    def end(self, problem: Problem) -> Any:
+        os._exit(9)
+
+
+class ReportsTooMuch(Reports):
+    """A bound that its own incumbent beats."""
+
+    name = "reports-too-much"
+
+    def end(self, problem: Problem) -> Any:
+        report(bound=-5.0)
+        os._exit(9)
 
 
 class Segfaults(Faulty):

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
-from hisopt.instance import Instance, StepLimits, Weights
-from hisopt.solvers.best_response import BestResponse, play, regret
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.step_game import StepGame
+from hisopt.instances import Instance, StepLimits, Weights
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.policy.best_response import BestResponse, play, regret
+from hisopt.solvers.policy.step_game import StepGame
 
 LIMITS = Limits(time_s=60)
 

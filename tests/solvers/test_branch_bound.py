@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hisopt import PRESETS, Limits, Problem, Termination, evaluate
-from hisopt.corpus import shipped
-from hisopt.experiments.random_instances import draw_decision, draw_instance
-from hisopt.solvers.branch_bound import BranchBound, Task, Weighted
-from hisopt.solvers.partition_cuts import cliques, separate
-from hisopt.solvers.partitions import Partitions
-from hisopt.solvers.size_limits import Sizes
-from hisopt.solvers.spectral_relaxation import SpectralSet, State, project_capped_simplex
+from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance
+from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
+from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
+from hisopt.solvers.clustering.branch_bound.search import BranchBound
+from hisopt.solvers.clustering.branch_bound.size_limits import Sizes
+from hisopt.solvers.clustering.branch_bound.spectral_relaxation import SpectralSet, State, project_capped_simplex
+from hisopt.solvers.clustering.branch_bound.task import Task
+from hisopt.solvers.clustering.partitions import Partitions
+from hisopt.text.corpus import shipped
 
 LIMITS = Limits(time_s=300)
 

@@ -11,8 +11,8 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 from hisopt import PRESETS, Problem, evaluate
 from hisopt.decision import Decision
 from hisopt.equations import optimal_sms, work_costs
-from hisopt.instance import Instance, StepLimits
-from hisopt.solvers.environment import StepsEnv
+from hisopt.instances import Instance, StepLimits
+from hisopt.solvers.policy.environment import StepsEnv
 
 TIGHT = StepLimits(total=8, common_max=5, edge_max=6, edge_min=1, device_min=2, device_max=6)
 

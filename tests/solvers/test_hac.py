@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from hisopt.corpus import shipped, unit_rows
-from hisopt.solvers.hac import average_linkage, cut, reciprocal_merges
+from hisopt.solvers.clustering.hac import average_linkage, cut, reciprocal_merges
+from hisopt.text.corpus import shipped, unit_rows
 
 
 def points(users: int, seed: int) -> np.ndarray:
@@ -41,6 +41,36 @@ def test_ties_and_duplicates_end() -> None:
     labels = cut(first, second, similarity, 5)
     assert same_partition(labels, np.repeat(np.arange(5), 7))
     assert len(similarity) == 34
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_exactly_n_minus_m_merges_with_ties_and_duplicates(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    users = int(rng.integers(2, 30))
+    count = int(rng.integers(1, users + 1))
+    signs = rng.choice([-1.0, 1.0], size=(users, 1)) if seed % 2 else 1.0
+    embeddings = np.eye(4)[rng.integers(0, 4, users)] * signs
+    assert sorted(set(average_linkage(embeddings, count).tolist())) == list(range(count))
+    assert len(set(cut(*reciprocal_merges(embeddings), count).tolist())) == count
+
+
+def test_ties_go_to_the_first_users() -> None:
+    assert average_linkage(np.eye(6), 3).tolist() == [0, 0, 0, 0, 1, 2]
+    twins = np.repeat(np.eye(3), [4, 1, 1], axis=0)
+    noise = unit_rows(twins + 1e-15 * np.random.default_rng(0).normal(size=twins.shape))
+    for embeddings in (twins, noise):  # rounding does not decide
+        assert same_partition(average_linkage(embeddings, 4), np.array([0, 0, 0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_labels_are_those_of_scipy_where_nothing_ties(seed: int) -> None:
+    embeddings = points(60, seed)
+    upper = np.triu_indices(60, k=1)
+    merges = linkage(np.maximum(1 - (embeddings @ embeddings.T)[upper], 0), method="average")
+    for count in (1, 2, 7, 59):
+        np.testing.assert_array_equal(
+            average_linkage(embeddings, count), fcluster(merges, count, criterion="maxclust") - 1
+        )
 
 
 def test_neighbours_by_torch_are_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 
 from hisopt import PRESETS
 from hisopt.errors import InputError
-from hisopt.instance import StepLimits
-from hisopt.solvers import ippo
-from hisopt.solvers.hac import clustered
-from hisopt.solvers.ippo import AgentNetworks, Contexts, Policy, RunningScale, Settings, Trainer, advantages
-from hisopt.solvers.step_game import StepGame
+from hisopt.instances import StepLimits
+from hisopt.solvers.clustering.hac import clustered
+from hisopt.solvers.policy import ippo
+from hisopt.solvers.policy.ippo import AgentNetworks, Contexts, Policy, RewardScale, Settings, Trainer, advantages
+from hisopt.solvers.policy.policy_gap import CHOOSING, held_out
+from hisopt.solvers.policy.step_game import StepGame
+from hisopt.text.corpus import shipped
 
 QUICK = Settings(
     preset="small", reward="marginal", observation="cluster", shared=True, hidden=(16,), batch=16, minibatches=2,
@@ -44,13 +47,73 @@ def test_generalised_advantages_are_discounted_sums_of_errors() -> None:
     torch.testing.assert_close(advantages(rewards, values, 0.0, 0.95), rewards - values[:-1])
 
 
-def test_the_running_scale_is_that_of_all_values() -> None:
-    values = torch.randn(30, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 5
-    running = RunningScale()
+def test_each_agents_rewards_are_normalised_by_its_own_statistics() -> None:
+    values = torch.randn(30, 1, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    values += torch.tensor([5.0, -100.0, 0.0])
+    scale = RewardScale("agent", 3, 0.0)
     for part in values.split([4, 1, 25]):
-        running.update(part)
-    assert running.mean == pytest.approx(values.mean().item())
-    assert running.variance == pytest.approx(values.var(unbiased=False).item())
+        found = scale(part)
+    seen = values[:, 0]
+    expected = (values[5:] - seen.mean(dim=0)) / seen.std(dim=0, unbiased=False)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    pooled = RewardScale("pooled", 3, 0.0)
+    torch.testing.assert_close(
+        pooled(values), (values - values.mean()) / values.std(unbiased=False), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_rewards_are_scaled_by_the_deviation_of_the_running_discounted_return() -> None:
+    values = torch.randn(6, 2, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 4
+    scale = RewardScale("return", 1, 0.9)
+    first = scale(values[:2])
+    again = RewardScale("return", 1, 0.9)
+    again.restore(json.loads(json.dumps(scale.state())))
+    found = again(values[2:])
+    returns, running = [], torch.zeros(2, 1, dtype=torch.float64)
+    for reward in values:
+        running = 0.9 * running + reward
+        returns.append(running)
+    deviation = torch.stack(returns).std(unbiased=False)
+    torch.testing.assert_close(found, values[2:] / deviation, rtol=1e-6, atol=1e-6)  # the mean stays
+    torch.testing.assert_close(first, values[:2] / torch.stack(returns[:2]).std(unbiased=False), rtol=1e-6, atol=1e-6)
+
+
+def test_defaults_are_the_journal_papers_and_hid_is_the_icc_papers() -> None:
+    table = Settings()
+    assert (table.learning_rate, table.hidden, table.reward_scale) == (0.005, (256, 256, 256), "agent")
+    assert (table.clip, table.value_clip, table.entropy, table.batch) == (0.2, 0.2, 0.002, 128)
+    hid = Settings(**ippo.HID)
+    assert (hid.learning_rate, hid.hidden, hid.reward_scale, hid.reward) == (0.0005, (128,) * 3, "return", "team")
+
+
+def test_vanilla_truncates_nothing() -> None:
+    """With a policy far from the one that acted, the truncated losses stop the gradient and the plain ones do not."""
+    moved = {}
+    for name, change in {"truncated": {}, "vanilla": ippo.VANILLA}.items():
+        settings = replace(QUICK, **{"normalise_advantages": False, "normalise_rewards": False} | change)  # type: ignore[arg-type]
+        trainer = Trainer(settings, Contexts(settings, clustered))
+        batch = trainer._collect()
+        batch["log_probability"] = batch["log_probability"] - 1.0  # the ratio is e > 1.2 everywhere
+        batch["advantage"] = batch["advantage"].abs() + 1.0
+        before = [p.detach().clone() for p in trainer.policy.actor.parameters()]
+        trainer._learn(batch, 0.0)
+        after = trainer.policy.actor.parameters()
+        moved[name] = max((a - b).abs().max().item() for a, b in zip(after, before, strict=True))
+    assert moved["truncated"] == 0.0
+    assert moved["vanilla"] > 0.0
+
+
+def test_a_split_by_subjects_trains_and_judges_on_different_prompts() -> None:
+    parts = {name: set(shipped().part(name).prompts) for name in ("training", "validation", "judgement")}  # type: ignore[arg-type]
+    assert not parts["training"] & parts["validation"] | parts["judgement"] & (parts["training"] | parts["validation"])
+    assert sum(map(len, parts.values())) == len(shipped().prompts)
+    settings = replace(QUICK, split_subjects=True, instances=4)
+    drawn = {p for i in held_out(settings.scenario, 3, split_subjects=True) for p in i.prompts or ()}
+    assert drawn <= parts["judgement"]
+    chosen = {p for i in held_out(settings.scenario, 3, CHOOSING, split_subjects=True) for p in i.prompts or ()}
+    assert chosen <= parts["validation"]
+    contexts = Contexts(settings, clustered)
+    assert contexts.corpus is not None and set(contexts.corpus.prompts) == parts["training"]
 
 
 @pytest.mark.parametrize(
@@ -131,9 +194,9 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
         second.step()
     for a, b in zip(whole.policy.parameters(), second.policy.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
-    assert whole.rewards == second.rewards
+    assert whole.rewards.state() == second.rewards.state()
     other = replace(QUICK, seed=1)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match=r"other settings \(seed 0 there, 1 here\)"):
         Trainer(other, Contexts(other, clustered)).resume(tmp_path / "run")
 
 
@@ -148,6 +211,12 @@ def test_an_exported_policy_decides_as_the_trainer_did(tmp_path: Path) -> None:
     assert np.issubdtype(common.dtype, np.integer)
     with pytest.raises(InputError, match="not a checkpoint"):
         trainer.resume(tmp_path / "policy.safetensors")
+    trainer.save(tmp_path / "checkpoint")
+    with pytest.raises(InputError, match="a checkpoint of training, not a policy"):
+        ippo.load(tmp_path / "checkpoint")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"other\.pt: not a policy \(a safetensors file written by hisopt\.train\)"):
+        ippo.load(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a policy", b"\x08\0\0\0\0\0\0\0{}      "])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hisopt.arrays import FloatArray
-from hisopt.solvers.branch_bound import Warm, Weighted
-from hisopt.solvers.partition_cuts import cliques, cuts_of, separate
-from hisopt.solvers.size_limits import Sizes
-from hisopt.solvers.spectral_relaxation import Cuts
+from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
+from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, cuts_of, separate
+from hisopt.solvers.clustering.branch_bound.size_limits import Sizes
+from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
 
 
 def matrices(size: int, weighted: bool) -> list[FloatArray]:

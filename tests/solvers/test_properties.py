@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
 from hisopt.equations import given_work_costs, optimal_sms, work_costs
-from hisopt.experiments.random_instances import draw_instance
-from hisopt.models import allocation_conic
-from hisopt.solvers.closed_form import ClosedForm
-from hisopt.solvers.integer_allocation import IntegerAllocation
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.joint_integer import JointExactInteger
-from hisopt.solvers.partitions import Partitions
-from hisopt.solvers.subsets import Subsets
+from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.models.allocation import conic as allocation_conic
+from hisopt.solvers.allocation.closed_form import ClosedForm
+from hisopt.solvers.allocation.whole import IntegerAllocation
+from hisopt.solvers.base import Solver
+from hisopt.solvers.clustering.partitions import Partitions
+from hisopt.solvers.full.subsets import Subsets
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.joint.whole import JointExactInteger
 
 LIMITS = Limits(time_s=60)
 seeds = st.integers(0, 10**9)

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
-from hisopt.solvers.interface import Solver
-from hisopt.solvers.joint_exact import JointExact
-from hisopt.solvers.runner import Run, Runner, contradictions
-from hisopt.solvers.table import load_file
+from hisopt.solvers.base import Solver
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.runner import Run, Runner, contradictions
 
 FAULTY = Path(__file__).with_name("faulty.py")
 
@@ -51,7 +51,7 @@ def impatient(marker: Path) -> Iterator[Runner]:
         ("Exits", Termination.CRASHED, "code 7"),
         ("Raises", Termination.CRASHED, "ZeroDivisionError: one over zero"),
         ("ReturnsText", Termination.CRASHED, "returned str"),
-        ("ReturnsUnpicklable", Termination.CRASHED, "cannot be sent"),
+        ("ReturnsUnpicklable", Termination.CRASHED, "not JSON values"),
         ("ReturnsNaN", Termination.CRASHED, "bound is nan"),
     ],
 )

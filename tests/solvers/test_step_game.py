@@ -9,9 +9,9 @@ import torch
 from hisopt import Problem, evaluate
 from hisopt.equations import breakdown, icc_step_costs, work_costs
 from hisopt.equations import optimal_sms as theorem_1
-from hisopt.experiments.random_instances import draw_decision, draw_problems
-from hisopt.instance import IccInstance, Instance
-from hisopt.solvers.step_game import OBSERVATIONS, REWARDS, StepGame
+from hisopt.experiments.campaigns.random_instances import draw_decision, draw_problems
+from hisopt.instances import IccInstance, Instance
+from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS, StepGame
 
 
 def problems(kind: str, count: int = 25) -> list[Problem]:
@@ -80,7 +80,7 @@ def test_rewards(kind: str) -> None:
 
 def test_batches_are_their_instances() -> None:
     from hisopt import PRESETS
-    from hisopt.solvers.hac import average_linkage
+    from hisopt.solvers.clustering.hac import average_linkage
 
     instances = []
     for seed in range(4):

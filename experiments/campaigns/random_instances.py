@@ -1,0 +1,146 @@
+"""Seeded instances: the paper preset at other sizes, and random ones in every corner of the model, with random decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hisopt.arrays import IntArray
+from hisopt.decision import Decision
+from hisopt.equations import cluster_work
+from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio, StepLimits, Weights
+from hisopt.instances.scenario import PRESETS, path_gain
+from hisopt.problem import CRITERIA, Problem
+from hisopt.text.corpus import shipped, unit_rows
+
+
+def paper_preset(users: int, seed: int) -> Instance:
+    """Return a seeded instance of the paper preset with that many users, its SM budget scaled along."""
+    instance = PRESETS["paper"].with_users(users).sample(seed)
+    assert isinstance(instance, Instance)
+    return instance
+
+
+def draw_steps(rng: np.random.Generator) -> StepLimits:
+    """Return random bounds on the steps; those on z bind in about half of the draws."""
+    total = int(rng.integers(4, 20))
+    common, edge = int(rng.integers(0, 10)), int(rng.integers(0, 8))
+    edge_min = int(rng.integers(0, edge + 1)) if rng.random() < 0.3 else 0
+    low = max(total - common - edge, 0)
+    device_max = int(rng.integers(low, total + 1)) if rng.random() < 0.5 else total
+    device_min = int(rng.integers(0, min(device_max, total - edge_min) + 1)) if total >= edge_min else 0
+    try:
+        return StepLimits(
+            total=total, common_max=common, edge_min=edge_min, edge_max=edge,
+            device_min=device_min, device_max=device_max,
+        )  # fmt: skip
+    except ValueError:
+        return draw_steps(rng)
+
+
+def draw_feasible_steps(rng: np.random.Generator, limits: StepLimits, users: int) -> IntArray:
+    """Return each user's (x, y), uniform over what (28b-d, f) allow; shape (users, 2)."""
+    feasible = [
+        (x, y)
+        for x in range(limits.common_max + 1)
+        for y in range(limits.edge_min, limits.edge_max + 1)
+        if limits.served_min <= x + y <= limits.served_max
+    ]
+    return np.array(feasible)[rng.integers(0, len(feasible), users)]
+
+
+def draw_decision(rng: np.random.Generator, problem: Problem) -> Decision:
+    """Return a decision that is feasible but for limits on cluster sizes: random clusters, steps and SMs."""
+    instance = problem.instance
+    given = problem.kind not in ("clustering", "full")
+    clusters = instance.clusters if given else rng.integers(0, instance.max_clusters, instance.users)
+    assert clusters is not None
+    common, edge = draw_feasible_steps(rng, instance.steps, instance.users).T
+    if not isinstance(instance, Instance):
+        return Decision.of_steps(instance.steps.total, common, edge, clusters=clusters)
+    if problem.kind == "allocation":
+        assert instance.given_common is not None
+        assert instance.given_edge is not None
+        common, edge = instance.given_common, instance.given_edge
+    common_max, edge_sum = cluster_work(clusters, instance.max_clusters, common, edge)
+    busy = common_max + edge_sum > 0
+    budget = float(instance.edge.sms)
+    share = busy * rng.dirichlet(np.ones(instance.max_clusters))
+    sms = 0.99 * budget * share / max(float(share.sum()), 1e-300)
+    if problem.integer_sms:
+        sms = busy + np.floor((budget - busy.sum()) / budget * sms)
+    return Decision.of_steps(instance.steps.total, common, edge, sms, clusters)
+
+
+def draw_instance(rng: np.random.Generator, users: int, clusters: int, *, icc: bool = False) -> Instance | IccInstance:
+    """Return an instance with every parameter drawn from a wide range, clusters and feasible steps given."""
+    if rng.random() < 0.7:
+        corpus = shipped().embeddings
+        embeddings = corpus[rng.choice(len(corpus), users, replace=False)]
+    else:
+        embeddings = unit_rows(rng.normal(size=(users, 5)) + rng.uniform(0, 2))
+    rule = rng.choice(["ideal", "affine", "medoid"], p=[0.6, 0.3, 0.1])
+    limits = draw_steps(rng)
+    least = int(rng.integers(1, max(users // clusters, 1) + 1)) if rng.random() < 0.3 else 1
+    most = int(rng.integers(max(-(-users // clusters), least), users + 1)) if rng.random() < 0.3 else None
+    shared: dict[str, Any] = {
+        "users": users,
+        "max_clusters": clusters,
+        "radio": Radio(
+            bandwidth_hz=np.asarray(5e6), power_w=np.asarray(1.0), gain=path_gain(rng.uniform(50, 300, users))
+        ),
+        "steps": limits,
+        "quality": QualityTable.published(modules=bool(rng.random() < 0.5)),
+        "public_prompt": PublicPrompt(rule=rule, slope=0.8, intercept=0.15)
+        if rule == "affine"
+        else PublicPrompt(rule=rule),
+        "embeddings": embeddings,
+        "clusters": rng.integers(0, clusters, users),
+        "cluster_size_min": least,
+        "cluster_size_max": most,
+    }
+    if icc:
+        return IccInstance(
+            device_frequency_hz=rng.uniform(1.4e9, 1.6e9, users),
+            weights=Weights(delay=float(10 ** rng.uniform(-2, 0)), energy=float(10 ** rng.uniform(-3, 0))),
+            **shared,
+        )
+    given = draw_feasible_steps(rng, limits, users)
+    whole = rng.random() < 0.5
+    device = rng.integers(64, 85, users).astype(float) if whole else rng.uniform(20, 160, users)
+    return Instance(
+        edge=Gpu(
+            sms=np.asarray(float(rng.integers(clusters + 1, 60 * users))),
+            frequency_hz=np.asarray(1410e6),
+            flop_per_cycle=np.asarray(2048.0),
+        ),
+        devices=Gpu(sms=device, frequency_hz=np.asarray(1860e6), flop_per_cycle=np.asarray(1024.0)),
+        weights=Weights(delay=float(0.01 * 10 ** rng.uniform(-1, 0.5)), energy=float(3e-6 * 10 ** rng.uniform(-1, 1))),
+        given_common=given[:, 0],
+        given_edge=given[:, 1],
+        **shared,
+    )
+
+
+def draw_problems(seed: int) -> Iterator[Problem]:
+    """Yield one random problem of every kind, criterion and kind of SMs, small enough for every solver."""
+    rng = np.random.default_rng(seed)
+    instance = draw_instance(rng, int(rng.integers(2, 8)), int(rng.integers(1, 3)))
+    for criterion in CRITERIA:
+        yield Problem("clustering", instance, criterion)
+    users = int(rng.integers(1, 9))
+    instance = draw_instance(rng, users, int(rng.integers(1, min(users, 4) + 1)))
+    for integer in (False, True):
+        yield Problem("allocation", instance, integer_sms=integer)
+    users = int(rng.integers(1, 6))
+    instance = draw_instance(rng, users, int(rng.integers(1, min(users, 3) + 1)))
+    for integer in (False, True):
+        yield Problem("joint", instance, integer_sms=integer)
+    users = int(rng.integers(1, 5))
+    instance = draw_instance(rng, users, int(rng.integers(1, min(users, 2) + 1)))
+    for integer in (False, True):
+        yield Problem("full", instance, integer_sms=integer)
+    users = int(rng.integers(1, 9))
+    yield Problem("steps", draw_instance(rng, users, int(rng.integers(1, min(users, 3) + 1)), icc=True))

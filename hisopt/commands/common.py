@@ -1,0 +1,93 @@
+"""What every command line does with errors and signals: one clear line, an exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from hisopt.errors import InputError
+
+_PATIENCE_S = 10.0  # after the first signal, or once results are being written
+_deaf_until = -float("inf")
+
+
+def run_command(command: click.Command, program: str, extra: str = "", hint: str = "") -> None:
+    """Run a command: exit 2 with one line after bad input, 130 after an interruption.
+
+    SIGTERM and SIGHUP interrupt like Ctrl-C: by a KeyboardInterrupt, once. ``extra`` is the optional dependency group that
+    the command needs, ``hint`` what follows "interrupted".
+    """
+    _listen()
+    try:
+        command.main(prog_name=program, standalone_mode=False)
+    except (click.UsageError, click.BadParameter) as error:
+        _fail(program, error.format_message())
+    except ModuleNotFoundError as error:
+        if not extra:
+            raise
+        _fail(program, f"this needs {error.name}: install the extra '{extra}' (pip install 'hisopt[{extra}]')")
+    except InputError as error:
+        _fail(program, str(error))
+    except (click.Abort, KeyboardInterrupt):
+        print(f"{program}: interrupted{hint}", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let the work under way end before an interruption takes effect; yields whether one came. A second one is not deferred."""
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def finishing() -> None:
+    """Let no signal interrupt the next seconds: what is done is being written."""
+    global _deaf_until
+    _deaf_until = time.monotonic() + _PATIENCE_S
+
+
+def _listen() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:  # the terminal is gone: whatever writes to it would fail
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for terminal in terminals:
+                os.dup2(nothing, terminal)
+        if time.monotonic() < _deaf_until:
+            return
+        finishing()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+            signal.signal(number, interrupt)
+
+
+def _fail(program: str, message: str) -> NoReturn:
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2) from None

@@ -1,0 +1,213 @@
+"""``python -m hisopt.prompts``: a public prompt for each cluster and a negative prompt for each user."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hisopt import __version__
+from hisopt.commands.common import run_command
+from hisopt.errors import missing_package
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.text.chat import Model
+
+METHODS = ("extract", "endpoint", "gguf")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("prompts", required=False, metavar="[PROMPTS]")
+@click.option("--clusters", type=int, help="Clusters, found by HAC. [default: 3; an instance's own]")
+@click.option(
+    "--method", default="extract", show_default=True, metavar="NAME",
+    help="extract (from the users' own words), endpoint (a chat endpoint of the OpenAI protocol), or gguf (a local model).",
+)  # fmt: skip
+@click.option("--url", metavar="URL", help="endpoint: its base URL, such as http://localhost:8000/v1.")
+@click.option("--model", metavar="NAME", help="endpoint: the model's name; gguf: the model's file.")
+@click.option("--key-variable", default="OPENAI_API_KEY", show_default=True, metavar="NAME",
+              help="endpoint: environment variable that holds the API key.")  # fmt: skip
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="endpoint: seconds to wait for an answer.")
+@click.option("--retries", type=int, default=3, show_default=True, help="endpoint: repetitions of a failed request.")
+@click.option("--cache", metavar="FOLDER", help="Keeps a model's answers. [default: ~/.cache/hisopt/chat]")
+@click.option("--negative/--no-negative", default=True, show_default=True, help="Write negative prompts as well.")
+@click.option("--output", metavar="FILE", help="Write all prompts as JSON.")
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.version_option(__version__, prog_name="hisopt")
+def _command(**options: Any) -> None:
+    """Write public and negative prompts, and say how similar they are to the users' own.
+
+    PROMPTS is a CSV or TSV file with a column prompt or text, a text file with a prompt a line, or an instance (.json)
+    that holds prompts; without it, the users of the preset paper. A model's answers are kept on disk: after an
+    interruption or an error the same command goes on where it stopped.
+    """
+    from hisopt.files import deliver, require_writable
+
+    if options["output"] is not None:
+        require_writable("--output", options["output"])
+    document = write(options)
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    if options["output"] is not None:
+        deliver(text, options["output"], ".json")
+    deliver(text if options["style"] == "json" else _table(document), None, ".json")
+
+
+def write(options: dict[str, Any]) -> dict[str, Any]:
+    """Return clusters, public and negative prompts and their similarities as plain data."""
+    import numpy as np
+
+    from hisopt.text import chat, extract
+    from hisopt.text.corpus import embed, unit_rows
+
+    model = _model(options)
+    prompts, embeddings, clusters = _users(options)
+    groups = [np.flatnonzero(clusters == m) for m in range(clusters.max() + 1)]
+
+    def public_of(m: int) -> str:
+        members = [prompts[n] for n in groups[m]]
+        if not members:
+            return ""
+        if model is None:
+            return extract.public_prompt(members, embeddings[groups[m]], embed)
+        return chat.public_prompt(model, members)
+
+    def negative_of(n: int) -> str:
+        common = public[clusters[n]]
+        if model is None:
+            return extract.unshared_words(prompts[n], common)
+        return chat.unshared_phrases(model, prompts[n], common)
+
+    public = _each("public prompt", public_of, len(groups))
+    negative = _each("negative prompt", negative_of, len(prompts)) if options["negative"] else None
+    sums = [embeddings[members].sum(axis=0) if len(members) else embeddings[0] for members in groups]
+    ideal = unit_rows(np.array(sums))
+    central = np.array([
+        embeddings[members[np.argmax(embeddings[members] @ total)]] if len(members) else total
+        for members, total in zip(groups, sums, strict=True)
+    ])  # fmt: skip
+    found = {
+        name: extract.similarities(embeddings, clusters, vectors)
+        for name, vectors in (("public", embed(public)), ("most_central_member", central), ("ideal_centroid", ideal))
+    }
+    return {
+        "method": options["method"] if model is None else f"{options['method']} {model.identity}",
+        "prompts": prompts,
+        "clusters": clusters.tolist(),
+        "public_prompts": public,
+        "negative_prompts": negative,
+        "similarity": {name: values.tolist() for name, values in found.items()},
+        "mean_similarity": {name: float(values.mean()) for name, values in found.items()},
+    }
+
+
+def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
+    """Return prompts, their embeddings (N, d) of norm 1 and their clusters (N,)."""
+    from hisopt.errors import InputError
+    from hisopt.instances.files import load as load_instance
+    from hisopt.instances.scenario import PRESETS
+    from hisopt.solvers.clustering.hac import average_linkage
+    from hisopt.text.corpus import MODEL, WIDTH, embed, load
+
+    source, wanted, given = options["prompts"], options["clusters"], None
+    if source is None or source.endswith(".json"):
+        instance = PRESETS["paper"].sample(seed=0) if source is None else load_instance(source)
+        if instance.prompts is None:
+            raise InputError(f"{source}: prompts: missing, and public prompts are made from them")
+        prompts = list(instance.prompts)
+        embeddings = embed(prompts) if instance.embeddings is None else instance.embeddings
+        if embeddings.shape[1] != WIDTH:
+            raise InputError(
+                f"{source}: embeddings: have {embeddings.shape[1]} numbers each, those of {MODEL}, with which public "
+                f"prompts are compared, {WIDTH}; without 'embeddings' in the file its prompts are embedded anew"
+            )
+        given, wanted = (instance.clusters, instance.max_clusters) if wanted is None else (None, wanted)
+    else:
+        corpus = load(source)
+        prompts, embeddings = list(corpus.prompts), corpus.embeddings
+    wanted = min(3, len(prompts)) if wanted is None else wanted
+    if not 1 <= wanted <= len(prompts):
+        raise InputError(f"--clusters: is {wanted}, must be 1 to {len(prompts)}, the number of prompts")
+    return prompts, embeddings, average_linkage(embeddings, wanted) if given is None else given
+
+
+def _model(options: dict[str, Any]) -> Model | None:
+    from hisopt.errors import InputError
+    from hisopt.text.chat import Cached, Endpoint, LocalModel, cache_folder
+
+    method = options["method"]
+    if method not in METHODS:
+        raise InputError(f"--method: unknown {method!r}; known are {', '.join(METHODS)}")
+    if not options["timeout"] > 0:
+        raise InputError(f"--timeout: is {options['timeout']:g}, must be > 0")
+    if options["retries"] < 0:
+        raise InputError(f"--retries: is {options['retries']}, must be >= 0")
+    needed = {"extract": (), "endpoint": ("url", "model"), "gguf": ("model",)}[method]
+    for name in ("url", "model"):
+        if name in needed and not options[name]:
+            raise InputError(f"--{name}: the method {method} needs it")
+        if name not in needed and options[name]:
+            raise InputError(f"--{name}: the method {method} does not take it")
+    if method == "extract":
+        return None
+    model: Model
+    if method == "endpoint":
+        if not options["url"].startswith(("http://", "https://")):
+            raise InputError(f"--url: is {options['url']!r}, must begin with http:// or https://")
+        key = os.environ.get(options["key_variable"], "")
+        model = Endpoint(options["url"], options["model"], key, options["timeout"], options["retries"])
+    else:
+        if not Path(options["model"]).is_file():
+            raise InputError(f"--model: {options['model']}: no such file")
+        model = LocalModel(Path(options["model"]))
+    return Cached(model, Path(options["cache"]) if options["cache"] else cache_folder())
+
+
+def _each(what: str, make: Callable[[int], str], count: int) -> list[str]:
+    """Make each text, with progress on a terminal; an error says which one it was."""
+    from hisopt.errors import InputError
+
+    found = []
+    with click.progressbar(range(count), label=f"{what}s", file=sys.stderr, hidden=not sys.stderr.isatty()) as numbers:
+        for number in numbers:
+            try:
+                found.append(make(number))
+            except InputError as error:
+                raise InputError(f"{what} {number + 1} of {count}: {error}") from None
+    return found
+
+
+def _table(document: dict[str, Any]) -> str:
+    import numpy as np
+
+    clusters = np.array(document["clusters"])
+    similarity = {name: np.array(values) for name, values in document["similarity"].items()}
+    lines = [f"public prompts: {document['method']}", "",
+             f"{'cluster':>7}{'users':>7}{'public':>9}{'member':>9}{'ideal':>9}  public prompt"]  # fmt: skip
+    for m, text in enumerate(document["public_prompts"]):
+        members = clusters == m
+        cells = "".join(
+            f"{values[members].mean():9.3f}" if members.any() else f"{'-':>9}" for values in similarity.values()
+        )
+        lines.append(f"{m:7d}{members.sum():7d}{cells}  {text}")
+    mean = "".join(f"{value:9.3f}" for value in document["mean_similarity"].values())
+    lines += [f"{'all':>7}{len(clusters):7d}{mean}", "",
+              "Mean similarity of users' prompts to the public prompt, the most central member, and the ideal",
+              "centroid, which no text need attain. The papers report 0.65 for public prompts of their own data."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the command line."""
+    from hisopt.files import reserve_standard_streams
+
+    reserve_standard_streams()
+    try:
+        run_command(_command, "hisopt.prompts", hint="; the same command goes on from the answers kept")
+    except ImportError as error:
+        missing_package("hisopt.prompts", error)

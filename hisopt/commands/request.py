@@ -1,0 +1,282 @@
+"""What a call of `hisopt.solve` asks for: its instance, the problems on it, and the solvers of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisopt.arrays import FloatArray
+    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances.scenario import Scenario
+    from hisopt.problem import Problem
+    from hisopt.solvers.base import Solver
+    from hisopt.text.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An instance with the problems on it, and where it comes from.
+
+    Attributes: ``source`` the preset's name or the instance's file, ``sampled`` whether it was drawn from a preset,
+    ``seed`` of the draw and of the solvers, ``notes`` on what was filled in.
+    """
+
+    instance: Instance | IccInstance
+    source: str
+    sampled: bool
+    seed: int
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Which instance this is: preset (None for a file), users N, clusters M, seed and hash."""
+        return {
+            "preset": self.source if self.sampled else None,
+            "users": self.instance.users,
+            "max_clusters": self.instance.max_clusters,
+            "seed": self.seed,
+            "hash": self.instance.content_hash,
+        }
+
+    @property
+    def heading(self) -> str:
+        """The place in one line."""
+        source = f"preset {self.source}" if self.sampled else self.source
+        instance = self.instance
+        return (
+            f"{source}: N = {instance.users:,} users, M = {instance.max_clusters:,} clusters, seed {self.seed}, "
+            f"hash {instance.content_hash}"
+        )
+
+
+def settings(options: dict[str, Any]) -> list[Setting]:
+    """Return what the options ask for, one setting a seed; raise `InputError` for what cannot be."""
+    check_words(options)
+    found = []
+    corpus = None if options["instance"] is not None else _corpus(options)
+    for seed in dict.fromkeys(options["seeds"] or (0,)):
+        if seed < 0:
+            raise InputError(f"--seed: is {seed}, must be >= 0")
+        instance = _instance(options, seed, corpus)
+        source = options["instance"] if options["instance"] is not None else options["preset"] or "small"
+        instance, measured = _profiled(instance, options["profile"])
+        instance, fitted = _with_quality(instance, options)
+        try:
+            problems, notes = _problems(instance, options)
+        except InputError as error:
+            raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
+        filled = problems[-1].instance
+        found.append(
+            Setting(filled, source, options["instance"] is None, seed, tuple(problems), (*measured, *fitted, *notes))
+        )
+    return found
+
+
+def check_words(options: dict[str, Any]) -> None:
+    """Raise `InputError` for a kind of problem or a criterion that is unknown."""
+    from hisopt.problem import CRITERIA, KINDS
+
+    for name, value, known in (
+        *(("--problem", kind, KINDS) for kind in options["kinds"]),
+        *(("--criterion", criterion, CRITERIA) for criterion in options["criteria"]),
+    ):
+        if value not in known:
+            raise InputError(f"{name}: unknown {value!r}; known are {', '.join(known)}")
+
+
+def _vectors(options: dict[str, Any]) -> FloatArray | None:
+    from hisopt.text.vectors import read
+
+    if options["embeddings"] is None:
+        return None
+    return read(options["embeddings"], normalise=options["normalise"])
+
+
+def _corpus(options: dict[str, Any]) -> Corpus | None:
+    """Return the prompts and embeddings of the user's own files, or None for the shipped ones."""
+    from hisopt.text.corpus import Corpus, load
+
+    vectors = _vectors(options)
+    if options["normalise"] and vectors is None:
+        raise InputError("--normalise: needs --embeddings or an INSTANCE")
+    if options["prompts"] is not None:
+        return load(options["prompts"], vectors)
+    if vectors is None:
+        return None
+    blank = ("",) * len(vectors)
+    return Corpus(blank, blank, blank, vectors)
+
+
+def _instance(options: dict[str, Any], seed: int, corpus: Corpus | None) -> Instance | IccInstance:
+    from hisopt.instances.files import load
+    from hisopt.instances.scenario import PRESETS
+
+    if options["instance"] is not None:
+        given = [name for name in ("preset", "users", "clusters", "prompts") if options[name] is not None]
+        if given:
+            raise InputError(f"--{given[0]}: samples an instance, but {options['instance']} is given")
+        vectors = _vectors(options)
+        instance = load(options["instance"], normalise=options["normalise"])
+        return instance if vectors is None else _with_embeddings(instance, vectors, options["embeddings"])
+    preset = options["preset"] or "small"
+    if preset not in PRESETS:
+        raise InputError(f"--preset: unknown {preset!r}; known are {', '.join(PRESETS)}")
+    scenario = PRESETS[preset]
+    if corpus is not None and scenario.subjects is None:
+        name = "prompts" if options["prompts"] is not None else "embeddings"
+        raise InputError(f"--{name}: the preset {preset!r} draws no prompts")
+    return _sampled(_resized(scenario, options, corpus), seed, corpus)
+
+
+def _resized(scenario: Scenario, options: dict[str, Any], corpus: Corpus | None) -> Scenario:
+    """Return the scenario with as many users as asked for (all of one's own prompts, by default), and its SMs scaled."""
+    users = options["users"]
+    if users is None and corpus is not None:
+        users = len(corpus.prompts)
+    if users is not None:
+        if users < 1:
+            raise InputError(f"--users: is {users}, must be >= 1")
+        scenario = scenario.with_users(users)
+    if options["clusters"] is not None:
+        scenario = scenario.replace(max_clusters=options["clusters"])
+    elif scenario.max_clusters > scenario.users:
+        scenario = scenario.replace(max_clusters=scenario.users)
+    return scenario
+
+
+def _sampled(scenario: Scenario, seed: int, corpus: Corpus | None) -> Instance | IccInstance:
+    instance = scenario.sample(seed, corpus)
+    if corpus is None:
+        return instance
+    if scenario.users == len(corpus.prompts):  # all of them: user n is line n of the file
+        instance = instance.replace(prompts=corpus.prompts, embeddings=corpus.embeddings)
+    return instance if any(corpus.prompts) else instance.replace(prompts=None)
+
+
+def _with_embeddings(instance: Instance | IccInstance, vectors: FloatArray, file: str) -> Instance | IccInstance:
+    if len(vectors) != instance.users:
+        raise InputError(f"--embeddings: {file}: {len(vectors)} rows for {instance.users} users")
+    return instance.replace(embeddings=vectors)
+
+
+def _profiled(instance: Instance | IccInstance, profile: str | None) -> tuple[Instance | IccInstance, list[str]]:
+    """Return the instance with a profile's parameters, and notes on what they are."""
+    from hisopt.diffusion.calibration import calibrated, load_profile
+    from hisopt.instances import Instance
+
+    if profile is None:
+        return instance, []
+    if not isinstance(instance, Instance):
+        raise InputError("--profile: the ICC model counts CPU cycles, not FLOPs")
+    return calibrated(instance, load_profile(profile))
+
+
+def _with_quality(
+    instance: Instance | IccInstance, options: dict[str, Any]
+) -> tuple[Instance | IccInstance, list[str]]:
+    """Return the instance with the quality table asked for, and a note on which one that is."""
+    from hisopt.diffusion.quality_table import load_quality
+    from hisopt.instances.scenario import PRESETS
+
+    if options.get("quality") is None:
+        return instance, []
+    wanted = options["instance"] is not None or PRESETS[options["preset"] or "small"].modules
+    table, modules = load_quality(options["quality"], wanted)
+    note = f"quality {'with' if modules else 'without'} modules from {options['quality']}"
+    return instance.replace(quality=table), [note]
+
+
+def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:
+    """Return the problems asked for, on an instance whose missing clusters and steps are filled in, and notes on that."""
+    from hisopt.instances import Instance
+    from hisopt.problem import CRITERIA, KINDS, WITH_SMS, Problem, missing_fields
+
+    his = isinstance(instance, Instance)
+    kinds = options["kinds"] or (KINDS[:4] if his else ("clustering", "steps"))
+    if options["criteria"] and "clustering" not in kinds:
+        raise InputError("--criterion: only clustering has criteria")
+    instance, notes = _filled(instance, kinds, chosen=bool(options["kinds"]))
+    problems = []
+    for kind in dict.fromkeys(kinds):
+        missing = missing_fields(kind, instance)
+        if missing and not options["kinds"]:
+            notes.append(f"{kind} left out: the instance has no {', '.join(missing)}")
+            continue
+        if kind == "clustering":
+            criteria = options["criteria"] or CRITERIA
+            problems += [Problem(kind, instance, criterion) for criterion in dict.fromkeys(criteria)]
+            continue
+        if options["sms"] != "integer" or kind not in WITH_SMS:
+            problems.append(Problem(kind, instance))
+        if options["sms"] != "real" and kind in WITH_SMS:
+            problems.append(Problem(kind, instance, integer_sms=True))
+    if not problems:
+        raise InputError("the instance has too little data for any problem: " + "; ".join(notes))
+    return problems, notes
+
+
+def _filled(
+    instance: Instance | IccInstance, kinds: Sequence[str], *, chosen: bool
+) -> tuple[Instance | IccInstance, list[str]]:
+    """Return the instance with embeddings, clusters and steps where they are missing and follow, and notes on that."""
+    from hisopt.instances import Instance
+    from hisopt.solvers.clustering.hac import clustered
+    from hisopt.text.corpus import MODEL, embed
+
+    notes = []
+    if instance.embeddings is None and instance.prompts is not None and _needs_embeddings(instance, kinds):
+        try:
+            instance = instance.replace(embeddings=embed(instance.prompts))
+            notes.append(f"no embeddings given: the prompts were embedded with {MODEL.rpartition('/')[2]}")
+        except InputError as error:
+            if chosen:
+                raise
+            notes.append(f"the prompts are not embedded: {error}")
+    if any(kind in ("allocation", "joint", "steps") for kind in kinds):
+        if instance.clusters is None and instance.embeddings is not None:
+            instance = clustered(instance)
+            notes.append("no clusters given: those of HAC are used where a problem takes them as given")
+        if (
+            "allocation" in kinds
+            and isinstance(instance, Instance)
+            and instance.given_common is None
+            and instance.given_edge is None
+        ):
+            common, edge = instance.steps.middle()
+            instance = instance.replace(given_common=[common] * instance.users, given_edge=[edge] * instance.users)
+            notes.append(f"no steps given: allocation takes x = {common} and y = {edge} for every user")
+    return instance, notes
+
+
+def _needs_embeddings(instance: Instance | IccInstance, kinds: Sequence[str]) -> bool:
+    from hisopt.problem import KINDS, missing_fields
+
+    return any("embeddings" in missing_fields(kind, instance) for kind in KINDS if kind in kinds) or (
+        instance.clusters is None or (instance.similarity is None and set(kinds) & {"joint", "steps"} != set())
+    )
+
+
+def tasks(problems: Sequence[Problem], names: Sequence[str], policy: str | None) -> list[tuple[Problem, type[Solver]]]:
+    """Return each problem with each solver that serves it; raise `InputError` for a solver that serves none."""
+    from hisopt.solvers.policy.learned import trained
+    from hisopt.solvers.registry import select
+
+    found = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
+    if policy is not None:
+        own = trained(policy)
+        if all(solver.name != own.name for _, solver in found):
+            raise InputError(f"--policy: {policy} is a policy of {own.name}, which is not among the solvers asked for")
+        found = [(p, own if solver.name == own.name else solver) for p, solver in found]
+    used = {solver.name for _, solver in found} | {getattr(solver, "_source", "") for _, solver in found}
+    for name in names:
+        if name not in used:
+            raise InputError(f"--solver: {name} does not serve {'; '.join(p.label for p in problems)} on this instance")
+    if not found:
+        raise InputError(f"no solver serves {'; '.join(p.label for p in problems)} on this instance")
+    return found

@@ -1,0 +1,104 @@
+"""Runs as tables for a terminal, as wide as it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+from hisopt.commands.render import COLUMNS, Results, best_bound, cells, grouped
+from hisopt.result import SolutionStatus, Termination
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisopt.problem import Problem
+    from hisopt.solvers.run.runner import Run
+
+_WIDE = 110  # characters that all columns take
+_NARROW = ("solver", "termination", "objective", "to best bound", "seconds", "checked")
+_OWN_GAP = "gap: objective to the solver's own bound; "
+_LEGEND = (
+    "to best bound: objective to the tightest bound that any solver here proved; "
+    "checked: yes, where objective and constraints were computed anew from the decision and hold, INFEASIBLE where a "
+    "constraint is violated, REFUTED where a claim is wrong."
+)
+
+
+def to_table(results: Results, width: int, *, colour: bool, ascii_only: bool) -> str:
+    """Return one table a problem under a heading that says which instance; below 110 characters with fewer columns.
+
+    Below each table stand the messages of solvers without a solution.
+    """
+    parts = []
+    for setting, runs in results:
+        parts += [textwrap.fill(setting.heading, width, break_on_hyphens=False), ""]
+        for problem, group in grouped(runs).items():
+            parts.append(_table(problem, group, width, colour, ascii_only))
+    legend = _OWN_GAP + _LEGEND if width >= _WIDE else _LEGEND
+    return "\n".join([*parts, textwrap.fill(legend, width)]) + "\n"
+
+
+def width_and_charset(*, to_file: bool) -> tuple[int, bool, bool]:
+    """Return how wide the output is, whether it takes colours, and whether it shows ASCII alone.
+
+    A file or a pipe counts as 120 characters wide unless COLUMNS says otherwise. The C locale means ASCII, although
+    Python itself then writes UTF-8.
+    """
+    stream = None if to_file else sys.stdout
+    if stream is None:
+        return 120, False, False
+    locale = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    encoding = (stream.encoding or "ascii").lower().replace("_", "-")
+    plain = locale in ("C", "POSIX") or not encoding.startswith("utf")
+    return max(shutil.get_terminal_size((120, 24)).columns, 40), stream.isatty(), plain
+
+
+def _table(problem: Problem, group: Sequence[Run], width: int, colour: bool, ascii_only: bool) -> str:
+    from io import StringIO
+
+    from rich.box import SIMPLE_HEAD, Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    plain = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    console = Console(file=StringIO(), width=width, force_terminal=colour, highlight=False, soft_wrap=False)
+    bound = best_bound(group)
+    shown = COLUMNS if width >= _WIDE else _NARROW
+    title = f"{problem.label} ({'larger' if problem.maximise else 'smaller'} is better)"
+    if shown is _NARROW and bound is not None:
+        title += f", best bound {bound:.8g}"
+    table = Table(title=title, title_justify="left", box=plain if ascii_only else SIMPLE_HEAD, pad_edge=False)
+    for name in shown:
+        numeric = name in ("objective", "bound", "gap", "to best bound", "seconds")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for run in group:
+        values = dict(zip(COLUMNS, cells(run, bound), strict=True))
+        table.add_row(*(Text(values[name]) for name in shown))
+    console.print(table)
+    for line in _remarks(group):
+        console.print(line, markup=False)
+    for run in group:
+        if run.solution_status is SolutionStatus.NONE or run.violations:
+            why = "; ".join(run.violations) or run.message
+            console.print(f"{run.solver.name}: {why}", markup=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"
+
+
+def _remarks(group: Sequence[Run]) -> list[str]:
+    """What a reader must know about one problem's results."""
+    problem = group[0].problem
+    for run in group:
+        decision = run.decision
+        if run.termination is Termination.OPTIMAL and decision is not None and problem.criterion == "sum":
+            assert decision.clusters is not None
+            if len(set(decision.clusters.tolist())) == 1 < problem.instance.max_clusters:
+                return [
+                    "The proven optimum of 'sum' puts all users into one cluster: the program as printed is degenerate "
+                    "here, and a gap to it says nothing about a heuristic. Judge by 'mean' and 'centroid'."
+                ]
+    return []

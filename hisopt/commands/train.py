@@ -1,0 +1,213 @@
+"""``python -m hisopt.train``: train a policy for the users' steps, with its gap to the exact optimum as progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hisopt.commands.common import deferred_interrupt, run_command
+
+if TYPE_CHECKING:
+    from hisopt.solvers.policy.ippo import Settings
+
+
+def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 256,256,256") from None
+
+
+def _weights(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        first, second, third = (float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not three numbers w1,w2,w3") from None
+    return first, second, third
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--algorithm",
+    type=click.Choice(["ippo", "hid"]),
+    default="ippo",
+    show_default=True,
+    help="ippo for the problem 'joint', hid for the ICC model's 'steps' (the team reward by default).",
+)
+@click.option("--tuned", is_flag=True, help="Our defaults, which end nearest the optimum, instead of the paper's.")
+@click.option("--vanilla", is_flag=True, help="Normalise and truncate nothing, as the papers' ablation does.")
+@click.option("--preset", metavar="NAME", help="Scenario to draw decision points from. [default: paper; icc for hid]")
+@click.option("--users", type=int, metavar="N", help="Users, instead of the preset's; its SMs scale along.")
+@click.option("--clusters", type=int, metavar="M", help="Largest number of clusters, instead of the preset's.")
+@click.option("--weights", callback=_weights, metavar="W1,W2,W3", help="Weights of quality, delay and energy.")
+@click.option(
+    "--reward",
+    metavar="NAME",
+    help="individual (33), team (20), marginal or coalition. [default: individual; team for hid]",
+)
+@click.option(
+    "--reward-scale",
+    metavar="NAME",
+    help="Statistics that normalise rewards: agent, pooled or return. [default: agent; return for hid]",
+)
+@click.option("--observation", metavar="NAME", help="published (31) or cluster. [default: published]")
+@click.option(
+    "--shared/--independent", default=None, help="One network for all users, or one each. [default: independent]"
+)
+@click.option(
+    "--hidden", callback=_sizes, metavar="SIZES", help="Hidden layers. [default: 256,256,256; hid: 128,128,128]"
+)
+@click.option("--learning-rate", type=float, metavar="R", help="Of Adam. [default: 0.005; hid: 0.0005]")
+@click.option("--batch", type=int, metavar="B", help="Decision points an update. [default: 128]")
+@click.option("--epochs", type=int, metavar="E", help="Passes over a batch. [default: 4]")
+@click.option("--entropy", type=float, metavar="C", help="Weight of the entropy bonus. [default: 0.002]")
+@click.option("--normalise-advantages/--raw-advantages", default=None, help="[default: normalise]")
+@click.option("--normalise-rewards/--raw-rewards", default=None, help="[default: normalise]")
+@click.option(
+    "--fixed-clusters/--fresh-clusters",
+    default=None,
+    help="Whether the instances drawn at the start stay. [default: fresh]",
+)
+@click.option(
+    "--split-subjects",
+    is_flag=True,
+    default=None,
+    help="Train on half of the subjects, judge on others, instead of other draws from the same prompts.",
+)
+@click.option("--updates", type=int, metavar="U", help="Updates in all. [default: 1000; tuned 1200]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of networks, actions and instances.")
+@click.option(
+    "--time-limit",
+    type=float,
+    metavar="S",
+    help="Stop after so many seconds; policy and checkpoint are written.",
+)
+@click.option("--held-out", type=int, default=100, show_default=True, help="Instances on which the gap is measured.")
+@click.option(
+    "--every", type=int, default=50, show_default=True, help="Updates between two measurements and checkpoints."
+)
+@click.option("--threads", type=int, default=2, show_default=True, metavar="K")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu or cuda.")
+@click.option(
+    "--output",
+    default="policy.safetensors",
+    show_default=True,
+    metavar="FILE",
+    help="The policy; FILE.checkpoint beside it is taken up if it is there.",
+)
+def _command(**options: Any) -> None:
+    """Train a policy and write it for --solver ippo --policy FILE; stopped or killed, the same command goes on.
+
+    The gap is that of the most likely actions to the proven optimum, on instances that training never draws. Of the
+    policies measured the one is kept that does best on the worst twentieth of other, validation instances.
+    """
+    from hisopt.solvers.policy.ippo import HID, TUNED, VANILLA, Settings
+
+    given = {name: options[name] for name in (
+        "algorithm", "preset", "users", "clusters", "weights", "reward", "reward_scale", "observation", "shared", "hidden",
+        "learning_rate", "batch", "epochs", "entropy", "normalise_advantages", "normalise_rewards", "fixed_clusters",
+        "split_subjects", "updates", "seed") if options[name] is not None}  # fmt: skip
+    usual: dict[str, Any] = dict(HID) if options["algorithm"] == "hid" else {}
+    if options["tuned"]:
+        usual |= TUNED | ({"reward": "team"} if options["algorithm"] == "hid" else {})
+    if options["vanilla"]:
+        usual |= VANILLA
+    _train(Settings(**(usual | given)), options)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(_command, "hisopt.train", extra="learn", hint="; the same command goes on from the last checkpoint")
+
+
+def _train(settings: Settings, options: dict[str, Any]) -> None:
+    import torch
+
+    from hisopt.errors import InputError
+    from hisopt.files import require_writable, write_atomically
+    from hisopt.solvers.clustering.hac import clustered
+    from hisopt.solvers.policy import ippo
+    from hisopt.solvers.policy.policy_gap import VALIDATION, PolicyGap, held_out
+
+    output = Path(options["output"])
+    require_writable("--output", output)
+    for name in ("held_out", "every", "threads"):
+        if options[name] < 1:
+            raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
+    if options["device"] not in ("cpu", "cuda") or (options["device"] == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"--device: {options['device']!r} is not available")
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    if output.exists() and not checkpoint.exists() and _finished(output, settings):
+        print(f"{output}: trained with these settings before; remove it to train again")
+        return
+    torch.set_num_threads(options["threads"])
+    start = time.perf_counter()
+    judges, split = options["held_out"], {"split_subjects": settings.split_subjects}
+    measure = PolicyGap(held_out(settings.scenario, judges, **split))
+    contexts = ippo.Contexts(settings, clustered)
+    trainer = ippo.Trainer(settings, contexts, options["device"])
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+        print(f"taking up {checkpoint} after {trainer.done} updates", file=sys.stderr)
+    judge = PolicyGap(held_out(settings.scenario, 4 * judges, first=VALIDATION, **split))
+    spent = trainer.history[-1]["seconds"] if trainer.history else 0.0
+    stopped = False
+    with deferred_interrupt() as interrupted:
+        while trainer.done < settings.updates and not stopped:
+            row = trainer.step()
+            out_of_time = options["time_limit"] is not None and time.perf_counter() - start > options["time_limit"]
+            stopped = out_of_time or interrupted()
+            if interrupted() and trainer.done % options["every"]:
+                trainer.save(checkpoint)  # at once; what is measured is measured by the run that goes on
+            elif trainer.done % options["every"] == 0 or trainer.done == settings.updates or stopped:
+                trainer.keep(judge.tail(trainer))
+                row |= measure(trainer) | {"seconds": spent + time.perf_counter() - start}
+                trainer.history.append(row)
+                trainer.save(checkpoint)
+                left = row["seconds"] / trainer.done * (settings.updates - trainer.done)
+                print(
+                    f"update {trainer.done} of {settings.updates}, {row['seconds']:.0f} s, {left:.0f} s left: gap to the "
+                    f"optimum {100 * row['gap_mean']:.2f} % on average, {100 * row['gap_worst']:.2f} % at worst",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+        if interrupted():
+            raise KeyboardInterrupt
+    finished = trainer.done == settings.updates
+    trainer.take_best()
+    last_gap = measure(trainer)
+    ippo.export(trainer, output)
+    write_atomically(output.with_suffix(".json"), json.dumps(trainer.history, indent=1) + "\n")
+    if finished:
+        checkpoint.unlink(missing_ok=True)
+    else:
+        print(f"out of time after {trainer.done} updates; the same command goes on from {checkpoint}", file=sys.stderr)
+    drawn_from = (
+        "subjects that training did not see" if settings.split_subjects else "the prompts that training draws from"
+    )
+    print(
+        f"the policy kept is {100 * last_gap['gap_mean']:.2f} % below the optimum on average, "
+        f"{100 * last_gap['gap_worst']:.2f} % at worst, on {judges} held-out instances of {drawn_from}"
+    )
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB; its learning curve: {output.with_suffix('.json')}")
+
+
+def _finished(output: Path, settings: Settings) -> bool:
+    """Whether a file is the policy that this command would make; `InputError` if it is another, or none at all."""
+    from hisopt.errors import InputError
+    from hisopt.solvers.policy import ippo
+
+    there, updates = ippo.trained_updates(output)
+    if changed := settings.differences(there):
+        raise InputError(
+            f"--output: {output} is a policy of other settings ({changed}); choose another file or remove it"
+        )
+    return updates >= settings.updates

@@ -1,0 +1,83 @@
+"""P_II^B in CVXPY: the convex program with its multiplier, by an interior-point and by a first-order solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hisopt.decision import Decision
+from hisopt.equations import given_busy, given_work_costs, optimal_sms
+from hisopt.evaluation import evaluate
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.base import Solver
+
+
+@dataclass(frozen=True)
+class _Conic(Solver):
+    kinds = ("allocation",)
+    guarantee = Guarantee.EXACT
+    solver: ClassVar[str]
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """Solve the program; the bound is the Lagrangian at the solver's own multiplier, valid however inexact."""
+        import cvxpy as cp
+
+        from hisopt.models.allocation import conic as form
+
+        cost = given_work_costs(problem.his)
+        if not cost.any():
+            sms = optimal_sms(cost, float(problem.his.edge.sms), given_busy(problem.his))
+            return SolverResult(Termination.OPTIMAL, Decision(sms=sms), 0.0, "no work that costs anything")
+        model = form.build(problem)
+        try:
+            model.program.solve(solver=self.solver, **self._options(limits))
+        except cp.SolverError as error:
+            return SolverResult(Termination.NUMERICAL_ERROR, message=str(error).splitlines()[0])
+        status = model.program.status
+        if model.shares.value is None:
+            return SolverResult(Termination.NUMERICAL_ERROR, message=f"{self.solver}: {status}")
+        price = form.price(model, problem)
+        decision, bound = form.extract(model, problem), form.dual_value(problem, price)
+        objective = evaluate(problem, decision).objective
+        assert objective is not None
+        gap = relative_gap(objective, bound)
+        return SolverResult(
+            Termination.OPTIMAL if gap <= 1e-6 else Termination.NUMERICAL_ERROR,
+            decision,
+            bound,
+            f"{self.solver}: {status}",
+            {"price_of_an_sm": price},
+        )
+
+    def _options(self, limits: Limits) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class CvxpyClarabel(_Conic):
+    """The convex program in Clarabel (interior point)."""
+
+    name = "cvxpy-clarabel"
+    packages = ("cvxpy", "clarabel")
+    requires = ("clarabel",)
+    solver = "CLARABEL"
+
+    def _options(self, limits: Limits) -> dict[str, Any]:
+        return {
+            "time_limit": limits.time_s, "max_threads": limits.threads,
+            "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CvxpyScs(_Conic):
+    """The convex program in SCS (first order)."""
+
+    name = "cvxpy-scs"
+    packages = ("cvxpy", "scs")
+    requires = ("scs",)
+    solver = "SCS"
+
+    def _options(self, limits: Limits) -> dict[str, Any]:
+        return {"time_limit_secs": limits.time_s, "eps_abs": 1e-10, "eps_rel": 1e-10, "max_iters": 200_000}

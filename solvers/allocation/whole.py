@@ -1,0 +1,113 @@
+"""Whole SMs given the steps: exact marginal allocation, and the paper's rounding down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hisopt.arrays import BoolArray, FloatArray, IntArray
+from hisopt.decision import Decision
+from hisopt.equations import given_busy, given_work_costs, optimal_sms
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.base import Solver
+
+MOST_SMS = 2**53  # whole SMs beyond are not told apart in double precision
+
+
+def marginal_allocation(cost: FloatArray, budget: int, busy: BoolArray | None = None) -> IntArray | None:
+    """Minimise sum A_m / v_m over whole v_m >= 1 of the busy clusters, sum v_m <= V; None if V is too small.
+
+    ``busy`` are the clusters with work, by default those with A_m > 0; others get no SM. Work that costs nothing gets
+    one. A / v is convex, so giving the SMs one by one to the largest gain A / (v (v + 1)) is exact. Starting from
+    Theorem 1 rounded down leaves few SMs to move: SMs are added greedily, then single SMs move while that helps, and a
+    solution that no single move improves is optimal for a separable convex sum (Ibaraki and Katoh, Resource Allocation
+    Problems, 1988).
+    """
+    busy = cost > 0 if busy is None else busy
+    free = busy & ~(cost > 0)
+    budget -= int(free.sum())
+    used = np.flatnonzero(busy & (cost > 0))
+    if len(used) > budget or budget < 0:
+        return None
+    sms = free.astype(np.int64)
+    if not len(used):
+        return sms
+    a = cost[used]
+    v = np.maximum(np.floor(optimal_sms(a, float(budget))), 1.0)
+    while v.sum() > budget:
+        v[np.argmin(_loss(a, v))] -= 1
+    while v.sum() < budget:
+        v[np.argmax(a / (v * (v + 1)))] += 1
+    while True:
+        gain, loss = a / (v * (v + 1)), _loss(a, v)
+        to, source = int(np.argmax(gain)), int(np.argmin(loss))
+        if gain[to] <= loss[source]:
+            break
+        v[to] += 1
+        v[source] -= 1
+    sms[used] = v.astype(np.int64)
+    return sms
+
+
+def _loss(cost: FloatArray, sms: FloatArray) -> FloatArray:
+    """What one SM less costs each cluster; infinite for its last."""
+    return np.where(sms > 1, cost / (sms * np.maximum(sms - 1, 1)), np.inf)
+
+
+def integer_problem(solver: type[Solver], problem: Problem) -> bool:
+    """Whether the problem is one of the solver's kinds with whole SMs."""
+    return problem.kind in solver.kinds and problem.integer_sms
+
+
+@dataclass(frozen=True)
+class IntegerAllocation(Solver):
+    """Whole SMs by marginal gains, exact."""
+
+    name = "integer"
+    kinds = ("allocation",)
+    guarantee = Guarantee.EXACT
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """Allocation with whole SMs."""
+        return integer_problem(cls, problem)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
+        if budget > MOST_SMS:
+            return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
+        sms = marginal_allocation(cost, int(budget), given_busy(problem.his))
+        if sms is None:
+            return SolverResult(Termination.INFEASIBLE, message="more busy clusters than SMs")
+        used = cost > 0
+        return SolverResult(
+            Termination.OPTIMAL, Decision(sms=sms.astype(np.float64)), float((cost[used] / sms[used]).sum())
+        )
+
+
+@dataclass(frozen=True)
+class RoundDown(Solver):
+    """Theorem 1 rounded down (the paper's footnote 6), at least one SM a busy cluster, taken from the largest shares."""
+
+    name = "round-down"
+    kinds = ("allocation",)
+    guarantee = Guarantee.HEURISTIC
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """Allocation with whole SMs."""
+        return integer_problem(cls, problem)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        budget, busy = float(problem.his.edge.sms), given_busy(problem.his)
+        if busy.sum() > budget:
+            return SolverResult(Termination.COMPLETED, message="more busy clusters than SMs")
+        sms = np.floor(optimal_sms(given_work_costs(problem.his), budget, busy))
+        sms[busy & (sms < 1)] = 1
+        while sms.sum() > budget:
+            sms[np.argmax(sms)] -= 1
+        return SolverResult(Termination.COMPLETED, Decision(sms=sms))

@@ -1,0 +1,135 @@
+"""Pyomo models handed to HiGHS and SCIP, and what they say brought into our terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from hisopt.decision import Decision
+from hisopt.problem import Problem
+from hisopt.result import Limits, SolverResult, Termination
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.run.progress import report
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "highs": {
+        "mip_feasibility_tolerance": 1e-9,
+        "primal_feasibility_tolerance": 1e-9,
+        "dual_feasibility_tolerance": 1e-9,
+    },
+    # SCIP's output goes through a pipe that a reader thread empties; with output on, that reader can block for ever
+    "scip_direct": {
+        "display/verblevel": 0,
+        "numerics/feastol": 1e-8,
+        "numerics/dualfeastol": 1e-9,
+        # with these reductions SCIP 10 cut off optima of the full problem
+        "misc/allowstrongdualreds": False,
+        "misc/allowweakdualreds": False,
+    },
+}
+_RELATIVE_GAP = 1e-9
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Why the solver stopped, its dual bound, and whether the model's variables hold a solution."""
+
+    termination: Termination
+    bound: float | None
+    solved: bool
+    message: str
+
+
+def optimise(
+    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None
+) -> Answer:
+    """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
+
+    HiGHS reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's variables.
+    """
+    from pyomo.contrib.solver.common.factory import SolverFactory
+    from pyomo.contrib.solver.common.results import TerminationCondition as Condition
+
+    if name == "scip_direct":
+        _refuse_shifted_ranges(model)
+    solver = SolverFactory(name) if name != "highs" else _highs(deadline, read)
+    options = dict(_OPTIONS[name])
+    if name == "scip_direct":
+        options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
+    else:
+        options["random_seed"] = limits.seed
+        solver.set_instance(model)  # seconds for a large model, which HiGHS' own clock would leave out
+        for update in solver.config.auto_updates:
+            solver.config.auto_updates[update] = False
+        if deadline.passed:
+            return Answer(Termination.TIME_LIMIT, None, False, f"{name}: the time passed while the model was stated")
+    try:
+        results = solver.solve(
+            model,
+            time_limit=max(deadline.left, 0.1),
+            threads=limits.threads,
+            rel_gap=_RELATIVE_GAP,
+            abs_gap=0.0,
+            raise_exception_on_nonoptimal_result=False,
+            load_solutions=False,
+            solver_options=options,
+        )
+    except Exception as error:
+        if not str(error).startswith("SCIP:"):  # how PySCIPOpt reports SCIP's own failures
+            raise
+        return Answer(Termination.NUMERICAL_ERROR, None, False, str(error))
+    condition = results.termination_condition
+    termination = {
+        Condition.convergenceCriteriaSatisfied: Termination.OPTIMAL,
+        Condition.maxTimeLimit: Termination.TIME_LIMIT,
+        Condition.interrupted: Termination.TIME_LIMIT,  # by our own callback
+        Condition.iterationLimit: Termination.ITERATION_LIMIT,
+        Condition.provenInfeasible: Termination.INFEASIBLE,
+        Condition.infeasibleOrUnbounded: Termination.INFEASIBLE,
+    }.get(condition, Termination.NUMERICAL_ERROR)
+    solved = results.incumbent_objective is not None and math.isfinite(results.incumbent_objective)
+    if solved:
+        results.solution_loader.load_vars()
+    bound = results.objective_bound
+    if bound is None or not math.isfinite(bound) or abs(bound) >= 1e19:
+        bound = None
+    return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
+
+
+def _highs(deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
+    from hisopt.solvers.highs_progress import ReportingHighs
+
+    def tell(new: bool, bound: float) -> None:
+        decision = None
+        if new and read is not None:
+            with suppress(ValueError, IndexError):  # a solution that rounds to no decision
+                decision = read()
+        report(decision, bound if abs(bound) < 1e19 else None)
+
+    return ReportingHighs.of(tell, deadline)
+
+
+def _refuse_shifted_ranges(model: Any) -> None:
+    """Raise ValueError for a constraint ``low <= 1 + x <= high``: Pyomo 6.10.1 moves its constant into SCIP wrongly."""
+    from pyomo.environ import Constraint
+    from pyomo.repn import generate_standard_repn
+
+    for constraint in model.component_data_objects(Constraint, active=True):
+        ranged = constraint.has_lb() and constraint.has_ub() and not constraint.equality
+        if ranged and generate_standard_repn(constraint.body, compute_values=True).constant:
+            raise ValueError(
+                f"{constraint.name}: a range with a constant in its body reaches SCIP shifted; move it out"
+            )
+
+
+def solve_model(name: str, form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
+    """Build a form of the problem, solve it and read the decision back."""
+    deadline = Deadline(limits)
+    model = form.build(problem)
+    answer = optimise(name, model, limits, deadline, lambda: form.extract(model, problem))
+    decision = form.extract(model, problem) if answer.solved else None
+    return SolverResult(answer.termination, decision, answer.bound, answer.message)

@@ -1,0 +1,79 @@
+"""The clustering program (26) as printed, for HiGHS and SCIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hisopt.evaluation import evaluate
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.backend import optimise, solve_model
+from hisopt.solvers.base import Deadline, Solver
+from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+
+PROVEN = 1e-7  # relative; the gap up to which SCIP's bound stands beside its partition
+
+
+@dataclass(frozen=True)
+class IlpHighs(Solver):
+    """(26) with linearised products in HiGHS; of the three criteria only ``sum`` is linear."""
+
+    name = "ilp-highs"
+    kinds = ("clustering",)
+    guarantee = Guarantee.EXACT
+    packages = ("highspy", "pyomo")
+    requires = ("highspy",)
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """The criterion ``sum``, with or without limits on sizes."""
+        return problem.kind == "clustering" and problem.criterion == "sum"
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models.clustering import assignment
+
+        if (answer := impossible(problem.instance)) is not None:
+            return answer
+        return solve_model("highs", assignment, problem, limits)
+
+
+@dataclass(frozen=True)
+class IlpScip(Solver):
+    """The variables of (26) in SCIP: ``sum`` as printed, ``mean`` and ``centroid`` with quadratic definitions.
+
+    SCIP's tolerance of 1e-8 on t^2 <= |s|^2 lets t be 1e-4 where s vanishes. Where its bound lies above the value of its
+    partition by more than a proof allows, the values of that partition's clusters are stated as linear cuts
+    (`hisopt.models.clustering.assignment.limit_worth`) and the model is solved again.
+    """
+
+    name = "ilp-scip"
+    kinds = ("clustering",)
+    guarantee = Guarantee.EXACT
+    packages = ("pyscipopt", "pyomo")
+    requires = ("pyscipopt",)
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """Every criterion, with or without limits on sizes."""
+        return problem.kind == "clustering"
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models.clustering import assignment
+
+        if (refusal := impossible(problem.instance)) is not None:
+            return refusal
+        deadline = Deadline(limits)
+        model = assignment.build(problem)
+        while True:
+            answer = optimise("scip_direct", model, limits, deadline)
+            decision = assignment.extract(model, problem) if answer.solved else None
+            result = SolverResult(answer.termination, decision, answer.bound, answer.message)
+            if result.termination is not Termination.OPTIMAL or decision is None or answer.bound is None:
+                return result
+            value = evaluate(problem, decision).objective
+            if value is None or problem.criterion != "centroid" or relative_gap(value, answer.bound) <= PROVEN:
+                return result
+            if deadline.passed or not assignment.limit_worth(model, problem, decision):
+                return replace(result, termination=Termination.NUMERICAL_ERROR)

@@ -1,0 +1,35 @@
+"""Clustering by pair variables in HiGHS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult
+from hisopt.solvers.backend import solve_model
+from hisopt.solvers.base import Solver
+from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+
+
+@dataclass(frozen=True)
+class PairsHighs(Solver):
+    """Pair variables with triangle inequalities: ``sum`` with representatives, ``mean`` with sizes as binaries."""
+
+    name = "pairs-highs"
+    kinds = ("clustering",)
+    guarantee = Guarantee.EXACT
+    packages = ("highspy", "pyomo")
+    requires = ("highspy",)
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """The criteria ``sum`` and ``mean``, with or without limits on sizes."""
+        return problem.kind == "clustering" and problem.criterion in ("sum", "mean")
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        from hisopt.models.clustering import pairs
+
+        if (answer := impossible(problem.instance)) is not None:
+            return answer
+        return solve_model("highs", pairs, problem, limits)

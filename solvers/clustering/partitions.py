@@ -1,0 +1,124 @@
+"""Exact clustering of few users by a dynamic program over subsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hisopt.arrays import FloatArray, IntArray
+from hisopt.decision import Decision
+from hisopt.instances import IccInstance, Instance
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.base import Solver
+from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+from hisopt.solvers.clustering.refined_hac import cluster_values
+
+MAX_USERS = 15
+
+
+@dataclass(frozen=True)
+class SubsetLattice:
+    """Every split of a set of users (a bit mask) into a subset with its lowest user, and the rest; O(3^N) numbers."""
+
+    users: int
+    subset: IntArray
+    rest: IntArray
+    starts: IntArray
+
+    @classmethod
+    def of(cls, users: int) -> SubsetLattice:
+        """Build the lattice for a number of users up to 15."""
+        subset = rest = np.zeros(1, dtype=np.int32)
+        for user in range(users):
+            bit = np.int32(1 << user)
+            subset, rest = np.concatenate([subset, subset | bit, subset]), np.concatenate([rest, rest, rest | bit])
+        whole = subset | rest
+        keep = (subset & (whole & -whole)) != 0
+        subset, rest, whole = subset[keep], rest[keep], whole[keep]
+        order = np.argsort(whole, kind="stable")
+        starts = np.searchsorted(whole[order], np.arange(1, 1 << users))
+        return cls(users, subset[order], rest[order], starts)
+
+    def best_partitions(self, value: FloatArray, count: int) -> FloatArray:
+        """For each k and set, the largest sum of ``value`` over partitions into at most k subsets; (count + 1, 2^N)."""
+        best = np.full((count + 1, len(value)), -np.inf)
+        best[0, 0] = 0.0
+        for k in range(1, count + 1):
+            best[k, 0] = 0.0
+            best[k, 1:] = np.maximum.reduceat(value[self.subset] + best[k - 1, self.rest], self.starts)
+        return best
+
+    def splits(self, whole: int) -> tuple[IntArray, IntArray]:
+        """All (subset with the lowest user, rest) of one set."""
+        start = self.starts[whole - 1]
+        end = self.starts[whole] if whole < len(self.starts) else len(self.subset)
+        return self.subset[start:end], self.rest[start:end]
+
+    def partition(self, value: FloatArray, best: FloatArray) -> list[int]:
+        """Return the subsets of a partition of all users that attains ``best[-1, -1]``."""
+        whole, k, chosen = len(value) - 1, len(best) - 1, []
+        while whole:
+            subset, rest = self.splits(whole)
+            pick = int(np.argmax(value[subset] + best[k - 1, rest]))
+            chosen.append(int(subset[pick]))
+            whole, k = int(rest[pick]), k - 1
+        return chosen
+
+
+def membership(users: int) -> FloatArray:
+    """Which users each set holds, as 0 and 1; shape (2^N, N)."""
+    return ((np.arange(1 << users)[:, None] >> np.arange(users)) & 1).astype(np.float64)
+
+
+def squared_sums(member: FloatArray, vectors: FloatArray) -> FloatArray:
+    """|sum of the vectors (N, d) of each set|^2, shape (sets,), exact to rounding where the sum vanishes.
+
+    Sums are formed in N coordinates in place of d: the vectors' own span, by a QR decomposition.
+    """
+    coordinates = np.asarray(np.linalg.qr(vectors.T, mode="r")).T
+    return np.asarray(np.square(member @ coordinates).sum(axis=1))
+
+
+def labels_of(subsets: list[int], users: int) -> IntArray:
+    """Turn disjoint bit masks into labels of shape (N,)."""
+    labels = np.zeros(users, dtype=np.int64)
+    for label, subset in enumerate(subsets):
+        labels[[user for user in range(users) if subset >> user & 1]] = label
+    return labels
+
+
+def allowed_sizes(instance: Instance | IccInstance, sizes: FloatArray) -> np.ndarray:
+    """Whether clusters of the given sizes are allowed."""
+    largest = instance.cluster_size_max or instance.users
+    return (sizes >= instance.cluster_size_min) & (sizes <= largest)
+
+
+@dataclass(frozen=True)
+class Partitions(Solver):
+    """P_I exactly for every criterion and size limits, up to 15 users: each subset's value, then a program over sets."""
+
+    name = "partitions"
+    kinds = ("clustering",)
+    guarantee = Guarantee.EXACT
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """Clustering of up to 15 users."""
+        return problem.kind == "clustering" and problem.instance.users <= MAX_USERS
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        instance = problem.instance
+        assert problem.criterion is not None and instance.embeddings is not None
+        if (answer := impossible(instance)) is not None:
+            return answer
+        member = membership(instance.users)
+        sizes = member.sum(axis=1)
+        value = cluster_values(problem.criterion, squared_sums(member, instance.embeddings), sizes)
+        value[~allowed_sizes(instance, sizes)] = -np.inf
+        lattice = SubsetLattice.of(instance.users)
+        best = lattice.best_partitions(value, instance.max_clusters)
+        labels = labels_of(lattice.partition(value, best), instance.users)
+        return SolverResult(Termination.OPTIMAL, Decision(clusters=labels), float(best[-1, -1]))

@@ -1,0 +1,53 @@
+"""P_II as a mixed-integer linear program in HiGHS, tangents added until it is exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.backend import optimise
+from hisopt.solvers.base import Deadline, Solver
+from hisopt.solvers.run.progress import report
+
+_TOLERANCE = 1e-9  # of the coupling term, relative to the utility
+_ROUNDS = 30
+
+
+@dataclass(frozen=True)
+class JointMilp(Solver):
+    """HiGHS on the program of `hisopt.models.joint.milp`: a relaxation, refined at each of its optima."""
+
+    name = "milp-highs"
+    kinds = ("joint",)
+    guarantee = Guarantee.EXACT
+    packages = ("highspy", "pyomo")
+    requires = ("highspy",)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        import pyomo.environ as pyo
+
+        from hisopt.models.joint import milp as joint_milp
+
+        deadline = Deadline(limits)
+        model = joint_milp.build(problem)
+        bound, decision = None, None
+        for rounds in range(1, _ROUNDS + 1):
+            answer = optimise("highs", model, limits, deadline)
+            if answer.bound is not None:  # every round's program is a relaxation of P_II
+                bound = answer.bound if bound is None else min(bound, answer.bound)
+            if not answer.solved:
+                break
+            decision = joint_milp.extract(model, problem)
+            report(decision, bound)
+            tolerance = _TOLERANCE * max(1.0, abs(pyo.value(model.value)))
+            refined = joint_milp.refine(model, problem, tolerance)
+            if answer.termination is not Termination.OPTIMAL or not refined:
+                break
+            if deadline.passed:
+                answer = replace(answer, termination=Termination.TIME_LIMIT)
+                break
+        else:
+            answer = replace(answer, termination=Termination.ITERATION_LIMIT)
+        return SolverResult(answer.termination, decision, bound, answer.message, {"rounds": rounds})

@@ -1,0 +1,147 @@
+"""Steps and whole SMs together, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hisopt.arrays import IntArray
+from hisopt.decision import Decision
+from hisopt.problem import Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.allocation.whole import MOST_SMS, integer_problem, marginal_allocation
+from hisopt.solvers.base import Deadline, Solver
+from hisopt.solvers.joint import scalar_coupling, step_tables
+from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
+
+PROVEN = 1e-6  # relative, between objective and bound
+_ABSOLUTE = 1e-8  # where the utility cancels to almost nothing and the search has ended
+_CLOSED = 1e-9  # relative; no search goes on below
+_ROUNDING = 1e-14  # of the sum of the numbers that are added up
+_QUICK = 3e7  # pairs of states and options up to which a merge comes before the bound with real SMs
+_REASONS = {
+    Termination.TIME_LIMIT: "time ran out",
+    Termination.MEMORY_LIMIT: "the merge over the SMs needs more memory than it may take",
+}
+
+
+@dataclass(frozen=True)
+class JointExactInteger(Solver):
+    """P_II with whole SMs: prices of an SM bound it, real SMs bound it, and the clusters' SMs near both are merged.
+
+    The optimum with real SMs is a bound that rounding its SMs often meets within 1e-6, above all where SMs are many; else
+    a (max,+) dynamic program over the SMs in use, pruned by the price's bound, ends with the optimum. OPTIMAL means that
+    objective and bound are within 1e-6 relative; the bound holds a margin of 1e-14 of the numbers added up.
+    """
+
+    name = "exact-integer"
+    kinds = ("joint",)
+    guarantee = Guarantee.EXACT
+
+    @classmethod
+    def serves(cls, problem: Problem) -> bool:
+        """The joint problem with whole SMs."""
+        return integer_problem(cls, problem)
+
+    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+        """See the class."""
+        instance, deadline = problem.his, Deadline(limits)
+        if float(instance.edge.sms) > MOST_SMS:
+            return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
+        search = _Search(step_tables.for_instance(instance, whole=True), int(float(instance.edge.sms)))
+        if search.options.forced > search.budget:
+            return SolverResult(Termination.INFEASIBLE, message="more clusters must have steps on the server than SMs")
+        stopped = search.run(limits, deadline)
+        common, edge = search.tables.steps(search.options.index[search.pick])
+        sms = np.where(search.options.busy[search.pick], search.sms, 0).astype(np.float64)
+        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
+        proven = search.gap <= PROVEN or (stopped is None and search.bound - search.value <= _ABSOLUTE)
+        if not proven and stopped is None:  # the search ended, so all that is left is the margin for rounding
+            stopped = Termination.NUMERICAL_ERROR
+        return SolverResult(
+            Termination.OPTIMAL if proven or stopped is None else stopped,
+            decision,
+            search.tables.constant + search.bound,
+            ""
+            if proven or stopped is None
+            else _REASONS.get(stopped, "rounding errors are larger than the gap allowed"),
+            details={"bound_by_price": search.tables.constant + search.dual, "price_of_an_sm": search.price},
+        )
+
+
+class _Search:
+    """Holds the incumbent (options, SMs, value) and the bound, without the utility's constant."""
+
+    def __init__(self, tables: step_tables.StepTables, budget: int) -> None:
+        self.tables, self.budget = tables, budget
+        self.options = Options.of(tables.gain, tables.load**2, tables.work, tables.offsets)
+        if budget == 0 and not self.options.forced:
+            self.options = self.options.idle_only()
+
+    def run(self, limits: Limits, deadline: Deadline) -> Termination | None:
+        """Improve incumbent and bound until they meet; return why that stopped early, if it did."""
+        options, budget = self.options, self.budget
+        self.price, self.dual, sms = options.minimise_dual(budget)
+        self.pick, self.sms, self.value = options.improve(sms, budget)
+        largest = np.maximum.reduceat(np.abs(options.gain), options.starts).sum() + self.price * budget
+        self.rounding = _ROUNDING * float(largest + abs(self.dual) + abs(self.value) + abs(self.tables.constant))
+        self.bound = max(self.dual, self.value) + self.rounding
+        if self.gap <= _CLOSED:
+            return None
+        quick = options.candidates(self.price, budget, self.loss, MOST_ENTRIES // 8)
+        if quick is None or _pairs(quick[0], budget) > _QUICK:
+            self._real(Deadline(replace(limits, time_s=deadline.left / 2)))
+            if self.gap <= PROVEN:
+                return None
+            quick = options.candidates(self.price, budget, self.loss)
+        if deadline.passed:
+            return Termination.TIME_LIMIT
+        if quick is None:
+            return Termination.MEMORY_LIMIT
+        found = merge(*quick, budget, self.price, self.loss, lambda: deadline.passed, limits.memory_gb * 0.25e9)
+        if found.sms is not None:
+            self._offer(found.sms)
+        if found.stopped is None:
+            self.bound = min(self.bound, self.value + self.rounding)
+        return found.stopped
+
+    @property
+    def loss(self) -> float:
+        """What an optimal choice may lose against the bound by the price."""
+        return max(self.dual - self.value, 0.0) + self.rounding
+
+    @property
+    def gap(self) -> float:
+        """The relative gap."""
+        return relative_gap(self.tables.constant + self.value, self.tables.constant + self.bound)
+
+    def _offer(self, sms: IntArray) -> None:
+        pick, sms, value = self.options.improve(sms, self.budget)
+        if value > self.value:
+            self.pick, self.sms, self.value = pick, sms, value
+
+    def _real(self, deadline: Deadline) -> None:
+        """Bound by the optimum with real SMs, and round its SMs."""
+        tables = self.tables
+        if not (tables.load > 0).any():
+            return
+        real = scalar_coupling.maximise(
+            tables.gain, tables.load, tables.offsets, float(self.budget), deadline,
+            constant=tables.constant, tolerance=_CLOSED,
+        )  # fmt: skip
+        self.bound = min(self.bound, max(real.bound, real.value) + self.rounding)
+        sms = marginal_allocation(tables.load[real.choice] ** 2, self.budget, tables.work[real.choice] > 0)
+        if sms is not None:
+            self._offer(sms)
+        self.bound = max(self.bound, self.value)
+
+
+def _pairs(sms: list[IntArray], budget: int) -> float:
+    """Return about how many pairs of states and options a merge forms."""
+    sizes = sorted(len(own) for own in sms)
+    states, pairs = 1.0, 0.0
+    for size in sizes:
+        pairs += states * size
+        states = min(states * size, budget + 1.0)
+    return pairs

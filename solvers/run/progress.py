@@ -1,0 +1,103 @@
+"""What a solver tells while it runs: its incumbents and bounds, kept even if it is killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hisopt.decision import Decision
+from hisopt.evaluation import evaluate
+from hisopt.problem import Problem
+from hisopt.result import SolverResult, Termination
+from hisopt.solvers.run.answers import bound_of, number, packed, parsed, read_limited, write_whole
+
+_TRAJECTORY_BYTES = 1 << 20
+_SMALL, _PAUSE_S = 1e-4, 0.05  # a bound alone that is better by less, relative, waits for the pause to pass
+
+Listener = Callable[[Decision | None, float | None], None]
+
+_listeners: list[Listener] = []
+
+
+def report(decision: Decision | None = None, bound: float | None = None) -> None:
+    """Tell the best decision so far, or a bound proven so far, or both; for solvers, as often as either improves.
+
+    Under the runner, the best decision and the tightest bound are written to disk at once: a solve that is killed keeps
+    them, checked like any other result, and a run's ``trajectory`` shows when they came. What is no better than what was
+    told before is passed over. Nobody listening, it does nothing and costs nothing.
+    """
+    for listener in _listeners:
+        listener(decision, bound)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Hand every report of this process to a function while the context lasts."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+@dataclass(frozen=True)
+class Point:
+    """When, in seconds of the solve, which best objective (None: no decision yet) and tightest bound were known."""
+
+    seconds: float
+    objective: float | None
+    bound: float | None
+
+
+def read_trajectory(path: Path) -> tuple[Point, ...]:
+    """Read the points that a solve wrote; what is no point ends them."""
+    points: list[Point] = []
+    try:
+        for line in read_limited(path, _TRAJECTORY_BYTES).splitlines(keepends=True):
+            seconds, objective, bound = map(number, parsed(line))
+            if seconds is None or not line.endswith(b"\n") or (points and seconds < points[-1].seconds):
+                break
+            points.append(Point(seconds, objective, bound))
+    except (OSError, ValueError, TypeError):
+        pass
+    return tuple(points)
+
+
+class Writer:
+    """Writes what a solver reports into a folder: the best so far, and when it came."""
+
+    def __init__(self, problem: Problem, folder: Path, clock: Callable[[], float]) -> None:
+        self._problem, self._folder, self._clock = problem, folder, clock
+        self._best: tuple[Decision, float] | None = None
+        self._bound: float | None = None
+        self._left = _TRAJECTORY_BYTES
+        self._next = 0.0
+
+    def __call__(self, decision: Decision | None, bound: float | None) -> None:
+        """Keep a report if it improves on those before."""
+        seconds, better = self._clock(), False
+        up = 1 if self._problem.maximise else -1
+        if decision is not None:
+            found = evaluate(self._problem, decision)
+            value = found.objective if found.feasible else None
+            if value is not None and (self._best is None or up * (value - self._best[1]) > 0):
+                self._best, better = (decision, value), True
+        told = bound_of(self._problem, bound)
+        if told is not None and (self._bound is None or up * (self._bound - told) > 0):
+            large = self._bound is None or abs(self._bound - told) > _SMALL * abs(self._bound)
+            self._bound = told
+            better |= large or seconds >= self._next
+        if not better:
+            return
+        decision = self._best[0] if self._best else None
+        data = packed(self._problem, SolverResult(Termination.TIME_LIMIT, decision, self._bound), seconds)
+        write_whole(self._folder / "incumbent", data)
+        self._next = seconds + _PAUSE_S
+        line = json.dumps([seconds, self._best[1] if self._best else None, self._bound]) + "\n"
+        self._left -= len(line)
+        if self._left >= 0:
+            with open(self._folder / "trajectory", "a") as file:
+                file.write(line)

@@ -1,0 +1,117 @@
+"""No process and no file outlives a run, however it ends; what was done is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hisopt import Instance, Limits, Problem, Termination
+from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.runner import Runner
+
+FAULTY = Path(__file__).with_name("faulty.py")
+MARK = "HISOPT_TEST_MARKER"
+
+
+@pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that all processes of the test have in their environment; its folder holds their temporary files."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv(MARK, str(tmp_path / "marker"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    yield tmp_path / "marker"
+    for process in marked(tmp_path / "marker"):
+        process.kill()
+
+
+def marked(marker: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(marker):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def eventually(holds: Callable[[], bool], within_s: float) -> bool:
+    end = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def nothing_left(marker: Path) -> bool:
+    return not marked(marker) and not list((marker.parent / "tmp").iterdir())
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP], [signal.SIGKILL], [signal.SIGINT, signal.SIGINT]],
+    ids=["INT", "TERM", "HUP", "KILL", "INT-INT"],
+)
+def test_signals_leave_nothing_and_lose_nothing(signals: list[signal.Signals], marker: Path) -> None:
+    output = marker.with_name("out.json")
+    command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--sms", "real", "--time-limit", "600",
+               "--solver", "exact", "--solver", f"{FAULTY}:HangsWithOrphans", "--format", "json",
+               "--output", str(output)]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert eventually(marker.exists, 120)
+        for number in signals:
+            process.send_signal(number)
+        assert eventually(lambda: process.poll() is not None, 10)
+        assert eventually(lambda: nothing_left(marker), 10), (marked(marker), list((marker.parent / "tmp").rglob("*")))
+        assert process.stderr is not None
+        told = process.stderr.read()
+    if signal.SIGKILL in signals:
+        assert process.returncode == -signal.SIGKILL
+        return
+    assert process.returncode == 130
+    assert "interrupted, 1 of 2 solves done" in told
+    runs = json.loads(output.read_text())["runs"]
+    assert [(run["solver"], run["termination"]) for run in runs] == [("exact", "optimal")]
+
+
+def test_a_normal_run_leaves_no_orphans(small: Instance, marker: Path) -> None:
+    solver = load_file(f"{FAULTY}:LeavesOrphans")
+    with Runner(Limits(time_s=60)) as runner:
+        assert runner.run(Problem("joint", small), solver).termination is Termination.COMPLETED
+        assert len(marked(marker)) == 1, "the server alone, when the run is told"
+    assert nothing_left(marker)
+
+
+def test_a_killed_server_is_no_result_and_takes_all_along(small: Instance, marker: Path) -> None:
+    with Runner(Limits(time_s=60)) as runner:
+        run = runner.run(Problem("joint", small), load_file(f"{FAULTY}:KillsServer"))
+        assert run.termination is Termination.CRASHED
+        assert run.lost
+        assert "broke off" in run.message
+        assert nothing_left(marker)
+        assert runner.run(Problem("joint", small), JointExact).termination is Termination.OPTIMAL
+    assert nothing_left(marker)
+
+
+def test_no_import_counts_as_solving(small: Instance, marker: Path) -> None:
+    target = f"{FAULTY.with_name('slow_start.py')}:SlowStart"
+    with Runner(Limits(time_s=0.2)) as runner:
+        run = runner.run(Problem("joint", small), load_file(target))
+    assert run.termination is Termination.COMPLETED, run.message
+    assert run.seconds is not None
+    with Runner(Limits(time_s=0.2), start_s=0.5) as runner:
+        run = runner.run(Problem("joint", small), load_file(target))
+    assert run.termination is Termination.CRASHED
+    assert run.message == "its imports took more than 0.5 s"

@@ -1,0 +1,104 @@
+"""Proofs of optimality are replayed from a certificate, and tampered certificates are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from hisopt import Decision, Instance, Limits, Problem, evaluate
+from hisopt.equations import steps_sms
+from hisopt.errors import InputError
+from hisopt.experiments.campaigns.random_instances import draw_instance, paper_preset
+from hisopt.optimality_proof import prove
+from hisopt.solvers.clustering.hac import average_linkage
+from hisopt.solvers.joint.exact import JointExact
+
+
+def drawn(seed: int) -> Instance:
+    rng = np.random.default_rng(seed)
+    instance = draw_instance(rng, 3, 2)
+    assert isinstance(instance, Instance)
+    return instance.replace(
+        steps=instance.steps.replace(
+            total=5, common_max=2, edge_min=seed % 2, edge_max=2, device_min=seed % 3, device_max=3 + seed % 3
+        ),
+        given_common=None,
+        given_edge=None,
+    )
+
+
+def plans(instance: Instance) -> list[tuple[float, Decision]]:
+    pairs, found = instance.steps.pairs(), []
+    for picks in product(range(len(pairs)), repeat=instance.users):
+        x, y = pairs[list(picks)].T
+        decision = Decision.of_steps(instance.steps.total, x, y, steps_sms(instance, x, y), instance.clusters)
+        objective = evaluate(Problem("joint", instance), decision).objective
+        assert objective is not None
+        found.append((objective, decision))
+    return sorted(found, key=lambda plan: -plan[0])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_only_the_optimum_is_proven_whatever_the_multiplier(seed: int) -> None:
+    instance = drawn(seed)
+    ranked = plans(instance)
+    best, decision = ranked[0]
+    result = JointExact().solve(Problem("joint", instance), Limits())
+    multiplier = float(result.details["multiplier"])
+    for price in (multiplier, 0.0, 0.5 * multiplier, 3 * multiplier + 1):
+        proof = prove(instance, decision, price, bound=result.bound)
+        assert proof.value == pytest.approx(best, rel=1e-13, abs=1e-13)
+        assert proof.value <= proof.bound <= proof.value + 2e-15 * abs(best) + 1e-15
+        worse = [plan for value, plan in ranked if value < best - 1e-7 * abs(best)]
+        for plan in worse[:: max(len(worse) // 4, 1)]:
+            with pytest.raises(InputError, match="decision: worth"):
+                prove(instance, plan, price)
+
+
+def test_tampered_certificates_are_refused() -> None:
+    instance = drawn(3)
+    result = JointExact().solve(Problem("joint", instance), Limits())
+    decision, multiplier = result.decision, float(result.details["multiplier"])
+    assert decision is not None
+    assert decision.steps_common is not None
+    assert result.bound is not None
+    with pytest.raises(InputError, match=r"bound .*: refuted"):
+        prove(instance, decision, multiplier, bound=result.bound - 1e-9 * abs(result.bound))
+    with pytest.raises(InputError, match="steps of user 0 are not allowed"):
+        prove(instance, replace(decision, steps_common=decision.steps_common + np.array([9, 0, 0])), multiplier)
+    with pytest.raises(InputError, match="steps of user 0 are not allowed"):
+        prove(instance, replace(decision, steps_common=decision.steps_common + 0.5), multiplier)
+    with pytest.raises(InputError, match="has no steps"):
+        prove(instance, replace(decision, steps_common=None), multiplier)
+    with pytest.raises(InputError, match="steps for 3 users"):
+        prove(instance, replace(decision, steps_edge=decision.steps_common[:2]), multiplier)
+    for bad in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="multiplier"):
+            prove(instance, decision, bad)
+    with pytest.raises(InputError, match="clusters"):
+        prove(instance.replace(clusters=None, given_common=None, given_edge=None), decision, multiplier)
+
+
+def test_a_bound_between_the_decision_and_the_optimum_is_not_proven() -> None:
+    instance = drawn(5)
+    (best, _), *rest = plans(instance)
+    worth, second = next(plan for plan in rest if plan[0] < best - 1e-6 * abs(best))
+    multiplier = float(JointExact().solve(Problem("joint", instance), Limits()).details["multiplier"])
+    with pytest.raises(InputError, match=r"bound .*: not proven"):
+        prove(instance, second, multiplier, bound=(worth + best) / 2, tolerance=1.0)
+    proof = prove(instance, second, multiplier, bound=best + 1e-12 * abs(best), tolerance=1.0)
+    assert proof.bound == pytest.approx(best, rel=1e-13)
+
+
+def test_the_papers_size() -> None:
+    instance = paper_preset(20, 0)
+    assert instance.embeddings is not None
+    instance = instance.replace(clusters=average_linkage(instance.embeddings, 3), given_common=None, given_edge=None)
+    result = JointExact().solve(Problem("joint", instance), Limits())
+    assert result.decision is not None
+    proof = prove(instance, result.decision, result.details["multiplier"], bound=result.bound)
+    objective = evaluate(Problem("joint", instance), result.decision).objective
+    assert proof.value == pytest.approx(objective, rel=1e-13)
