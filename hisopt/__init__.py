@@ -6,25 +6,57 @@ The public names are imported on first use, so that ``import hisopt`` costs noth
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hisopt.decision import Decision
+    from hisopt.errors import InputError
+    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances.files import load, save
+    from hisopt.instances.scenario import PRESETS, Scenario
+    from hisopt.problems import Allocation, Clustering, Evaluation, Full, Joint, Problem, Sizes, Steps
+    from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
+    from hisopt.solvers.base import Deadline, Solver
+    from hisopt.solvers.run.api import compare, run
+    from hisopt.solvers.run.checks import Run
+    from hisopt.solvers.run.progress import report
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Instance": "instances",
-    "IccInstance": "instances",
-    "Scenario": "instances.scenario",
-    "PRESETS": "instances.scenario",
-    "Problem": "problem",
     "Decision": "decision",
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
+    "InputError": "errors",
+    "IccInstance": "instances",
+    "Instance": "instances",
+    "load": "instances.files",
+    "save": "instances.files",
+    "PRESETS": "instances.scenario",
+    "Scenario": "instances.scenario",
+    "Allocation": "problems",
+    "Clustering": "problems",
+    "Evaluation": "problems",
+    "Full": "problems",
+    "Joint": "problems",
+    "Problem": "problems",
+    "Sizes": "problems",
+    "Steps": "problems",
+    "Guarantee": "result",
     "Limits": "result",
     "SolutionStatus": "result",
     "SolverResult": "result",
     "Termination": "result",
+    "Deadline": "solvers.base",
+    "Solver": "solvers.base",
+    "compare": "solvers.run.api",
+    "run": "solvers.run.api",
+    "Run": "solvers.run.checks",
+    "report": "solvers.run.progress",
 }
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "Full", "Guarantee", "IccInstance",
+    "InputError", "Instance", "Joint", "Limits", "Problem", "Run", "Scenario", "Sizes", "SolutionStatus", "Solver",
+    "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report", "run", "save",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

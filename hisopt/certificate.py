@@ -29,13 +29,13 @@ def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray
     built user by user, O(X Y N_m^2) a cluster: a check, not a solver. Raises `InputError` without clusters, or for a
     negative or infinite multiplier.
     """
-    if instance.clusters is None:
+    if instance.labels is None:
         raise InputError("clusters: missing, and the joint problem needs it")
     if not 0 <= multiplier < np.inf:
         raise InputError(f"multiplier: is {multiplier}, must be >= 0 and finite")
     limits, budget, count = instance.steps, float(instance.edge.sms), instance.max_clusters
     saved, step = device_step_cost(instance), edge_step_energy_cost(instance)
-    cost = edge_work_cost(instance, cluster_sizes(instance.clusters, count))
+    cost = edge_work_cost(instance, cluster_sizes(instance.labels, count))
     quality = given_quality(instance)
     common = np.arange(limits.common_max + 1)
     edge = np.arange(limits.edge_min, limits.edge_max + 1)
@@ -44,7 +44,7 @@ def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray
     most = limits.served_max  # users are measured against their fewest device steps, to keep the digits of small ones
     maxima = np.zeros(count)
     for cluster in range(count):
-        members = np.flatnonzero(instance.clusters == cluster)
+        members = np.flatnonzero(instance.labels == cluster)
         if not len(members):
             continue
         best = -np.inf

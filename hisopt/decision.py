@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
+
+Array = TypeVar("Array", FloatArray, IntArray)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +45,35 @@ class Decision:
         common, edge = np.asarray(common, dtype=np.int64), np.asarray(edge, dtype=np.int64)
         return cls(clusters, common, edge, total - common - edge, sms)
 
+    @property
+    def labels(self) -> IntArray:
+        """The cluster labels, known to be there; ValueError where they are not."""
+        return _present("clusters", self.clusters)
+
+    @property
+    def server_steps(self) -> tuple[IntArray, IntArray]:
+        """x_n and y_n, known to be there; ValueError where they are not."""
+        return _present("steps_common", self.steps_common), _present("steps_edge", self.steps_edge)
+
+    @property
+    def device_steps(self) -> IntArray:
+        """z_n, known to be there; ValueError where they are not."""
+        return _present("steps_device", self.steps_device)
+
+    @property
+    def cluster_sms(self) -> FloatArray:
+        """v_m, known to be there; ValueError where they are not."""
+        return _present("sms", self.sms)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as lists."""
         return {name: np.asarray(value).tolist() for name, value in vars(self).items() if value is not None}
+
+
+def _present(name: str, value: Array | None) -> Array:
+    if value is None:
+        raise ValueError(f"decision: {name} is missing")
+    return value
 
 
 def plain(decision: Decision, users: int, clusters: int) -> tuple[Decision, tuple[str, ...]]:

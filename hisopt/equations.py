@@ -17,7 +17,6 @@ import numpy as np
 
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.errors import InputError
 from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
 
 _SLIVER = 1e-12  # of the budget, for all work that costs nothing
@@ -108,28 +107,24 @@ def cluster_work(clusters: IntArray, count: int, common: IntArray, edge: IntArra
 
 def work_costs(instance: Instance, common: IntArray, edge: IntArray) -> FloatArray:
     """A_m = c_m W_m of steps x_n and y_n on the given clusters, shape (M,): what the SMs divide."""
-    assert instance.clusters is not None
     count = instance.max_clusters
-    common_max, edge_sum = cluster_work(instance.clusters, count, common, edge)
-    return edge_work_cost(instance, cluster_sizes(instance.clusters, count)) * (common_max + edge_sum)
+    common_max, edge_sum = cluster_work(instance.labels, count, common, edge)
+    return edge_work_cost(instance, cluster_sizes(instance.labels, count)) * (common_max + edge_sum)
 
 
 def given_work_costs(instance: Instance) -> FloatArray:
     """A_m of the given clusters and steps of ``allocation``, shape (M,)."""
-    assert instance.given_common is not None and instance.given_edge is not None
-    return work_costs(instance, instance.given_common, instance.given_edge)
+    return work_costs(instance, *instance.given_steps)
 
 
 def given_busy(instance: Instance) -> BoolArray:
     """Whether each given cluster has steps on the server in ``allocation``, W_m > 0, shape (M,)."""
-    assert instance.given_common is not None and instance.given_edge is not None
-    return busy_clusters(instance, instance.given_common, instance.given_edge)
+    return busy_clusters(instance, *instance.given_steps)
 
 
 def busy_clusters(instance: Instance, common: IntArray, edge: IntArray) -> BoolArray:
     """Whether each given cluster has steps on the server, W_m > 0, shape (M,); A_m may be zero all the same."""
-    assert instance.clusters is not None
-    common_max, edge_sum = cluster_work(instance.clusters, instance.max_clusters, common, edge)
+    common_max, edge_sum = cluster_work(instance.labels, instance.max_clusters, common, edge)
     return np.asarray(common_max + edge_sum > 0)
 
 
@@ -169,9 +164,7 @@ def public_similarity(instance: Instance | IccInstance, clusters: IntArray) -> F
 
 def rule_similarity(instance: Instance | IccInstance, clusters: IntArray) -> FloatArray:
     """phi_n by the instance's public-prompt rule, shape (N,); in O(N d) memory."""
-    if instance.embeddings is None:
-        raise InputError("embeddings: missing, and the public prompts' similarity needs them")
-    vectors, labels = instance.embeddings, np.asarray(clusters)
+    vectors, labels = instance.vectors, np.asarray(clusters)
     sums = np.zeros((int(labels.max()) + 1, vectors.shape[1]))
     np.add.at(sums, labels, vectors)
     to_sum = np.einsum("nd,nd->n", vectors, sums[labels])
@@ -205,8 +198,7 @@ def similarity_from_sums(
 
 def given_quality(instance: Instance | IccInstance) -> FloatArray:
     """w1 Q_n(x) of each user for x = 0 .. x_max on the given clusters, shape (N, x_max + 1)."""
-    assert instance.clusters is not None
-    similarity = public_similarity(instance, instance.clusters)
+    similarity = public_similarity(instance, instance.labels)
     return np.asarray(instance.weights.quality * quality_table(instance.quality, similarity, instance.steps.common_max))
 
 
@@ -284,7 +276,9 @@ def breakdown(instance: Instance, decision: Decision) -> Breakdown:
 
     A cluster with work and no SM gets infinite delay.
     """
-    clusters, common, edge, device, sms = _complete(decision)
+    clusters, (common, edge), device, sms = (
+        decision.labels, decision.server_steps, decision.device_steps, decision.cluster_sms,
+    )  # fmt: skip
     count = len(sms)
     common_max, edge_sum = cluster_work(clusters, count, common, edge)
     work = common_max + edge_sum
@@ -312,10 +306,8 @@ def _times(steps: IntArray, step_energy: FloatArray) -> FloatArray:
 
 def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:
     """The ICC model at a decision: each user waits for its own group's common phase and its own steps."""
-    assert instance.clusters is not None and decision.steps_common is not None
-    assert decision.steps_edge is not None and decision.steps_device is not None
-    clusters, common = instance.clusters, decision.steps_common
-    edge, device = decision.steps_edge, decision.steps_device
+    clusters, (common, edge) = instance.labels, decision.server_steps
+    device = decision.device_steps
     common_max, _ = cluster_work(clusters, instance.max_clusters, common, edge)
     edge_energy = instance.energy_coefficient_edge * instance.cycles_edge
     personal = edge * edge_energy * instance.edge_frequency_hz**2
@@ -351,10 +343,3 @@ def clustering_value(criterion: str, embeddings: FloatArray, clusters: IntArray)
     if criterion == "mean":
         return float((squared / np.bincount(labels)).sum())
     return float(np.sqrt(squared).sum())
-
-
-def _complete(decision: Decision) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray]:
-    parts = (decision.clusters, decision.steps_common, decision.steps_edge, decision.steps_device, decision.sms)
-    if any(part is None for part in parts):
-        raise ValueError("decision: clusters, steps and SMs are all needed here")
-    return parts  # type: ignore[return-value]

@@ -53,7 +53,7 @@ def prove(
     compared. Meant for N up to 50, some seconds. Raises `InputError` where the steps are not feasible, the claimed
     bound is below a decision's value, a better decision exists, or too many choices are left to compare.
     """
-    if instance.clusters is None:
+    if instance.labels is None:
         raise InputError("clusters: missing, and the joint problem needs it")
     if not 0 <= multiplier < np.inf:
         raise InputError(f"multiplier: is {multiplier}, must be >= 0 and finite")
@@ -75,15 +75,13 @@ def prove(
 
 
 def _members(instance: Instance) -> list[list[int]]:
-    assert instance.clusters is not None
-    return [np.flatnonzero(instance.clusters == m).tolist() for m in range(instance.max_clusters)]
+    return [np.flatnonzero(instance.labels == m).tolist() for m in range(instance.max_clusters)]
 
 
 def _costs(instance: Instance) -> _Costs:
     """The coefficients of the utility from (7), (9)-(19) and (23)."""
     w, edge, gpu, radio, count = instance.weights, instance.edge, instance.devices, instance.radio, instance.users
     delay, energy = Decimal(w.delay), Decimal(w.energy)
-    assert instance.clusters is not None
 
     def users(values: FloatArray) -> list[Decimal]:
         return [Decimal(float(v)) for v in np.broadcast_to(values, (count,))]
@@ -112,7 +110,7 @@ def _costs(instance: Instance) -> _Costs:
     steps = range(instance.steps.common_max + 1)
     at = [[scale / (1 + (slope * (x - middle)).exp()) + floor for x in steps] for scale, slope, middle, floor in rows]
     quality = []
-    for phi in users(public_similarity(instance, instance.clusters)):
+    for phi in users(public_similarity(instance, instance.labels)):
         phi = min(max(phi, knots[0]), knots[-1])
         k = max(i for i in range(len(knots) - 1) if knots[i] <= phi)
         part = (phi - knots[k]) / (knots[k + 1] - knots[k])

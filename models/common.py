@@ -10,7 +10,7 @@ import pyomo.environ as pyo
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import quality_at_bins, with_slivers
 from hisopt.instances import IccInstance, Instance
-from hisopt.problem import Problem
+from hisopt.problems import Allocation, Full, Joint
 
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
 ROOM = 1.01
@@ -21,10 +21,10 @@ def rounded(variable: Any) -> int:
     return round(float(pyo.value(variable)))
 
 
-def sms_budget(problem: Problem) -> float:
+def sms_budget(problem: Allocation | Joint | Full) -> float:
     """V, or its whole part where SMs are whole."""
-    budget = float(problem.his.edge.sms)
-    return float(np.floor(budget)) if problem.integer_sms else budget
+    budget = float(problem.instance.edge.sms)
+    return float(np.floor(budget)) if problem.whole_sms else budget
 
 
 def within_budget(sms: FloatArray, budget: float, *, integer: bool, busy: BoolArray | None = None) -> FloatArray:

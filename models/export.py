@@ -10,22 +10,22 @@ from types import ModuleType
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
-from hisopt.problem import Problem
+from hisopt.problems import Allocation, Clustering, Full, Joint, Problem, Steps
 
 SUFFIXES = (".lp", ".mps", ".nl")
 
 
 def form_of(problem: Problem) -> ModuleType:
     """Return the module of the Pyomo model that states a problem exactly."""
-    from hisopt.models import full
-    from hisopt.models import steps as icc
+    from hisopt.models import full, steps
     from hisopt.models.allocation import natural as allocation
     from hisopt.models.clustering import assignment, pairs
     from hisopt.models.joint import natural as joint
 
-    if problem.kind == "clustering":
+    if isinstance(problem, Clustering):
         return assignment if problem.criterion == "centroid" else pairs
-    return {"allocation": allocation, "joint": joint, "full": full, "steps": icc}[problem.kind]
+    forms: dict[type[Problem], ModuleType] = {Allocation: allocation, Joint: joint, Full: full, Steps: steps}
+    return forms[type(problem)]
 
 
 def write(problem: Problem, path: str | Path) -> None:

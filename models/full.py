@@ -30,10 +30,10 @@ from hisopt.models.common import (
     sms_budget,
     within_budget,
 )
-from hisopt.problem import Problem
+from hisopt.problems import Full
 
 
-def build(problem: Problem) -> pyo.ConcreteModel:
+def build(problem: Full) -> pyo.ConcreteModel:
     """State the full problem.
 
     ``assigned[n, m]`` are the clusters, ``together[i, j]`` the pairs that follow. With the ideal public prompt,
@@ -47,7 +47,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     ValueError
         For a public-prompt rule without an algebraic form here (medoid).
     """
-    instance = problem.his
+    instance = problem.instance
     if instance.public_prompt.rule not in ("ideal", "affine"):
         raise ValueError(f"the public-prompt rule {instance.public_prompt.rule!r} has no form in this model")
     model = pyo.ConcreteModel(name="full")
@@ -172,8 +172,8 @@ def _cluster_square(model: pyo.ConcreteModel, similarity: np.ndarray, n: int) ->
     return own + sum(2 * similarity[i, j] * model.both[i, j, n] for i, j in combinations(others, 2))
 
 
-def _add_server(model: pyo.ConcreteModel, problem: Problem) -> None:
-    instance, limits = problem.his, problem.his.steps
+def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
+    instance, limits = problem.instance, problem.instance.steps
     budget, users = sms_budget(problem), instance.users
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
     model.longest = pyo.Constraint(
@@ -192,29 +192,28 @@ def _add_server(model: pyo.ConcreteModel, problem: Problem) -> None:
     model.work = pyo.Expression(model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.part[n, k] for n in m.users))
     base, both = edge_work_cost(instance, np.array([0, 1]))
     base, slope = float(base), float(both - base)
-    domain = pyo.NonNegativeIntegers if problem.integer_sms else pyo.NonNegativeReals
+    domain = pyo.NonNegativeIntegers if problem.whole_sms else pyo.NonNegativeReals
     model.sms = pyo.Var(model.clusters, domain=domain, bounds=(0, budget))
     load = np.sqrt((base + slope * users) * (limits.common_max + limits.edge_max * users))
     # at the optimum t_m = sqrt(c_m W_m) S / V with S at most M of the largest load; whole SMs are at least 1
-    most = load**2 if problem.integer_sms else load**2 * instance.max_clusters / budget
+    most = load**2 if problem.whole_sms else load**2 * instance.max_clusters / budget
     model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * float(most)))
     model.definition = pyo.Constraint(
         model.clusters,
         rule=lambda m, k: m.cost[k] * m.sms[k] >= (base + slope * m.size[k]) * m.work[k],
     )
     largest = limits.common_max + limits.edge_max * users
-    if problem.integer_sms and largest:  # work that costs nothing needs an SM, too
+    if problem.whole_sms and largest:  # work that costs nothing needs an SM, too
         model.served_by = pyo.Constraint(model.clusters, rule=lambda m, k: largest * m.sms[k] >= m.work[k])
     model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
 
 
-def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
     """Set the variables to a decision, its labels in order of first appearance."""
-    instance = problem.his
-    common, edge, sms = decision.steps_common, decision.steps_edge, decision.sms
-    assert decision.clusters is not None and common is not None and edge is not None and sms is not None
-    seen = list(dict.fromkeys(decision.clusters.tolist()))
-    labels = np.array([seen.index(k) for k in decision.clusters])
+    instance = problem.instance
+    (common, edge), sms = decision.server_steps, decision.cluster_sms
+    seen = list(dict.fromkeys(decision.labels.tolist()))
+    labels = np.array([seen.index(k) for k in decision.labels])
     sms = np.concatenate([np.asarray(sms)[seen], np.zeros(instance.max_clusters - len(seen))])
     insert_steps(model, common, edge)
     for i, j in model.pairs:
@@ -252,14 +251,14 @@ def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> No
         model.cost[k].set_value(float(costs[k]) * work / float(sms[k]) if work else 0.0)
 
 
-def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Full) -> Decision:
     """Return clusters, steps and SMs; real SMs are those of Theorem 1 for the rest."""
-    instance = problem.his
+    instance = problem.instance
     common, edge = extract_steps(model)
     labels = extract_labels(model)
     budget = sms_budget(problem)
-    if problem.integer_sms:
+    if problem.whole_sms:
         sms = within_budget(np.array([pyo.value(model.sms[k]) for k in model.clusters]), budget, integer=True)
     else:
-        sms = steps_sms(instance.replace(clusters=labels, similarity=None), common, edge)
+        sms = steps_sms(instance.with_clusters(labels), common, edge)
     return Decision.of_steps(instance.steps.total, common, edge, sms, labels)

@@ -8,14 +8,13 @@ import pyomo.environ as pyo
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
 from hisopt.models.common import add_steps, extract_steps, insert_steps, linear
-from hisopt.problem import Problem
+from hisopt.problems import Steps
 
 
-def build(problem: Problem) -> pyo.ConcreteModel:
+def build(problem: Steps) -> pyo.ConcreteModel:
     """State the ICC utility over x_n, y_n and each group's X_m >= x_n; all costs are linear."""
-    instance = problem.icc
-    assert instance.clusters is not None
-    labels, limits = instance.clusters, instance.steps
+    instance = problem.instance
+    labels, limits = instance.labels, instance.steps
     model = pyo.ConcreteModel(name="icc")
     add_steps(model, instance)
     model.groups = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
@@ -37,15 +36,15 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     return model
 
 
-def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+def insert(model: pyo.ConcreteModel, problem: Steps, decision: Decision) -> None:
     """Set the variables to a decision."""
-    assert decision.steps_common is not None and decision.steps_edge is not None
-    insert_steps(model, decision.steps_common, decision.steps_edge)
+    common, edge = decision.server_steps
+    insert_steps(model, common, edge)
     for k in model.groups:
-        model.common_max[k].set_value(int(decision.steps_common[problem.icc.clusters == k].max()))
+        model.common_max[k].set_value(int(common[problem.instance.labels == k].max()))
 
 
-def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Steps) -> Decision:
     """Return the steps."""
     common, edge = extract_steps(model)
-    return Decision.of_steps(problem.icc.steps.total, common, edge)
+    return Decision.of_steps(problem.instance.steps.total, common, edge)

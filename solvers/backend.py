@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from hisopt.decision import Decision
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.run.progress import report

@@ -3,57 +3,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from hisopt.problem import Problem
+from hisopt.problems import Clustering, Full, Problem, sizes_of
 from hisopt.result import Guarantee, Limits, SolverResult
 
-Serves = Callable[[Problem], bool]
+P = TypeVar("P", bound=Problem)
 
 
 @dataclass(frozen=True)
-class Solver:
+class Solver(Generic[P]):
     """Base of every solver: a frozen dataclass whose fields are its options, with class data that says what it can do.
 
-    A subclass sets ``name``, ``kinds`` and ``guarantee``, and implements `solve`; it overrides `serves` where it takes
-    only some problems of its kinds, and sets ``requires`` to the modules that must be importable.
+    A subclass sets ``name``, ``problems`` (types of problems) and ``guarantee``, and implements `solve`; it overrides
+    `serves` where it takes only some problems of its types, and sets ``requires`` to the modules that must be importable.
     """
 
     name: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]]
+    problems: ClassVar[tuple[type[Problem], ...]]
     guarantee: ClassVar[Guarantee]
     requires: ClassVar[tuple[str, ...]] = ()
     packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions a record keeps
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
-        """Whether this solver takes the problem: one of its kinds, real SMs, no limits on cluster sizes."""
-        return problem.kind in cls.kinds and not problem.integer_sms and not sized(problem)
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.init and (f.default is MISSING or getattr(self, f.name) != f.default)
+        }
 
-    @classmethod
-    def unavailable(cls) -> str | None:
+    @property
+    def label(self) -> str:
+        """The name, with the options that differ from their defaults: ``kmeans:restarts=50``."""
+        options = ",".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
+    def serves(self, problem: Problem) -> bool:
+        """Whether this solver takes the problem: one of its types, real SMs, no limits on cluster sizes."""
+        return isinstance(problem, self.problems) and not whole_sms(problem) and not sized(problem)
+
+    def unavailable(self) -> str | None:
         """Return why this solver cannot run here, or None if it can."""
-        missing = [module for module in cls.requires if find_spec(module) is None]
+        missing = [module for module in self.requires if find_spec(module) is None]
         return f"needs {', '.join(missing)}" if missing else None
 
     def prepare(self) -> None:
-        """Import what a solve needs and the table does not; outside the time that is reported."""
+        """Import what a solve needs and the registry does not; outside the time that is reported."""
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: P, limits: Limits) -> SolverResult:
         """Solve a problem within limits; the runner enforces them from outside, too."""
         raise NotImplementedError
 
 
+def whole_sms(problem: Problem) -> bool:
+    """Whether a problem has SMs that must be whole numbers."""
+    return bool(getattr(problem, "whole_sms", False))
+
+
 def sized(problem: Problem) -> bool:
-    """Whether the instance limits the sizes of the clusters to be chosen."""
-    instance = problem.instance
-    return problem.kind in ("clustering", "full") and (
-        instance.cluster_size_min > 1
-        or (instance.cluster_size_max is not None and instance.cluster_size_max < instance.users)
-    )
+    """Whether a problem limits the sizes of the clusters that it chooses."""
+    if isinstance(problem, Clustering):
+        return problem.sizes.binds(problem.users)
+    return isinstance(problem, Full) and sizes_of(problem.instance).binds(problem.users)
 
 
 class OutOfTime(Exception):

@@ -5,23 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import ModuleType
 
-from hisopt.evaluation import evaluate
-from hisopt.problem import Problem
+from hisopt.problems import Allocation, Full, Joint, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.backend import solve_model
-from hisopt.solvers.base import Solver
+from hisopt.solvers.base import P, Solver
 
 _PROVEN = 1e-6  # relative
 _LEAST_SMS = 1e-2
 _MOST_WHOLE_SMS = 1e5
 
 
-def _untold(problem: Problem) -> SolverResult | None:
+def _untold(problem: Allocation | Joint | Full) -> SolverResult | None:
     """Refuse budgets at which SCIP's tolerances of 1e-8 are worth SMs: there it proves what is not so."""
-    budget = float(problem.his.edge.sms)
+    budget = float(problem.instance.edge.sms)
     if budget < _LEAST_SMS:
         return SolverResult(Termination.UNAVAILABLE, message=f"{budget:g} SMs are within SCIP's tolerances")
-    if problem.integer_sms and budget > _MOST_WHOLE_SMS:
+    if problem.whole_sms and budget > _MOST_WHOLE_SMS:
         return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")
     return None
 
@@ -31,7 +30,7 @@ def _solve(form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
     result = solve_model("scip_direct", form, problem, limits)
     if result.termination is not Termination.OPTIMAL or result.decision is None or result.bound is None:
         return result
-    objective = evaluate(problem, result.decision).objective
+    objective = problem.evaluate(result.decision).objective
     if objective is not None and relative_gap(objective, result.bound) <= _PROVEN:
         return result
     return replace(
@@ -40,26 +39,25 @@ def _solve(form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
 
 
 @dataclass(frozen=True)
-class _Scip(Solver):
+class _Scip(Solver[P]):
     name = "scip"
     guarantee = Guarantee.EXACT
     packages = ("pyscipopt", "pyomo")
     requires = ("pyscipopt",)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """The class's kind, real or whole SMs."""
-        return problem.kind in cls.kinds
+        return isinstance(problem, self.problems)
 
 
 @dataclass(frozen=True)
-class AllocationScip(_Scip):
+class AllocationScip(_Scip[Allocation]):
     """P_II^B with t_m v_m >= A_m in SCIP's spatial branch and bound."""
 
     name = "pyomo-scip"
-    kinds = ("allocation",)
+    problems = (Allocation,)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models.allocation import natural as allocation
 
@@ -67,12 +65,12 @@ class AllocationScip(_Scip):
 
 
 @dataclass(frozen=True)
-class JointScip(_Scip):
+class JointScip(_Scip[Joint]):
     """P_II as the natural mixed-integer nonlinear program in SCIP."""
 
-    kinds = ("joint",)
+    problems = (Joint,)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models.joint import natural as joint
 
@@ -80,21 +78,20 @@ class JointScip(_Scip):
 
 
 @dataclass(frozen=True)
-class FullScip(_Scip):
+class FullScip(_Scip[Full]):
     """The full problem as one mixed-integer nonlinear program in SCIP: an independent check for a handful of users."""
 
-    kinds = ("full",)
+    problems = (Full,)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """The full problem with a public-prompt rule that has an algebraic form; beyond 8 users it finds nothing."""
         return (
-            problem.kind == "full"
+            isinstance(problem, Full)
             and problem.instance.users <= 8
             and problem.instance.public_prompt.rule in ("ideal", "affine")
         )
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Full, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models import full
 

@@ -1,24 +1,19 @@
-"""The one table of solvers: where each lives. Modules are imported when asked for."""
+"""The one table of solvers: where each lives, and solvers by name and options. Modules are imported when asked for."""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import os
-import sys
-import traceback
+import types
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import cache
-from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hisopt.errors import InputError
-from hisopt.result import Guarantee
+from hisopt.problems import PROBLEMS, Problem
 from hisopt.solvers.base import Solver
-from hisopt.solvers.policy.learned import SUFFIX, trained
-from hisopt.solvers.run.place import VERBOSE, line_of
+from hisopt.solvers.run.place import check_class, line_of, load_class
 
 TABLE: dict[str, tuple[str, ...]] = {
     "clustering": (
@@ -49,11 +44,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         "joint.whole:JointExactInteger",
         "pyomo_scip:JointScip",
         "joint.milp:JointMilp",
-        "joint.heuristics:Alternating",
-        "joint.heuristics:Greedy",
-        "joint.heuristics:LocalSearch",
-        "joint.heuristics:RandomSteps",
-        "joint.heuristics:NoSharing",
+        "joint.alternating:Alternating",
+        "joint.greedy:Greedy",
+        "joint.local_search:LocalSearch",
+        "joint.random_steps:RandomSteps",
+        "joint.no_sharing:NoSharing",
         "policy.best_response:BestResponse",
         "policy.learned:Ippo",
     ),
@@ -70,111 +65,123 @@ TABLE: dict[str, tuple[str, ...]] = {
 }
 
 
-def registered(kind: str) -> list[type[Solver]]:
-    """Return the solver classes of a kind of problem: the table's, then those of the entry points 'hisopt.solvers'."""
-    classes = [_resolve(f"hisopt.solvers.{target}") for target in TABLE[kind]]
-    return classes + [plugin for plugin in _plugins() if kind in plugin.kinds]
+def registered(kind: str | type[Problem]) -> list[Solver[Any]]:
+    """Return the solvers of a kind of problem with default options: the table's, then those of the entry points."""
+    return [solver() for solver in _classes(kind if isinstance(kind, str) else kind.kind)]
 
 
-def select(kind: str, names: Iterable[str]) -> list[type[Solver]]:
-    """Return the solvers of a kind whose names are given, or all; a name like ``file.py:MySolver`` is loaded from there."""
-    known = registered(kind)
-    wanted = list(dict.fromkeys(names))
+def select(kind: str, specifications: Iterable[str]) -> list[Solver[Any]]:
+    """Return the solvers of a kind that are asked for (see `parse`), or all; those of other kinds are passed over."""
+    wanted = list(dict.fromkeys(specifications))
     if not wanted:
-        return known
-    chosen = [solver for solver in known if solver.name in wanted]
-    return chosen + [s for s in (load_file(name) for name in wanted if ":" in name) if kind in s.kinds]
+        return registered(kind)
+    chosen = [solver for text in wanted if (solver := parse(text, kind)) is not None]
+    order = {solver.name: k for k, solver in enumerate(registered(kind))}
+    return sorted(chosen, key=lambda solver: order.get(solver.name, len(order)))
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Raise `InputError` for a name that no kind of problem has, and for one's own solver whose name is taken."""
-    known = {solver.name for kind in TABLE for solver in registered(kind)}
+def check_names(specifications: Iterable[str]) -> None:
+    """Raise `InputError` for what no kind of problem has, for bad options, and for one's own solver whose name is taken."""
+    known = {solver.name for kind in TABLE for solver in _classes(kind)}
     own: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        if ":" in name:
-            solver = load_file(name)
-            if solver.name in known and not name.rpartition(":")[0].endswith(SUFFIX):
-                raise InputError(f"solver {name!r}: its name {solver.name!r} is taken by a solver of --list")
-            if solver.name in own:
-                raise InputError(f"solver {name!r}: its name {solver.name!r} is also that of {own[solver.name]!r}")
-            own[solver.name] = name
-        elif name not in known:
-            raise InputError(f"solver {name!r}: unknown; known are {', '.join(sorted(known))} (see --list)")
+    for text in dict.fromkeys(specifications):
+        target, _ = _split(text)
+        if not target.partition(":")[1]:
+            if all(parse(text, kind) is None for kind in TABLE):
+                raise InputError(f"solver {target!r}: unknown; known are {', '.join(sorted(known))} (see --list)")
+            continue
+        solver = load_class(target)
+        if solver.name in known:
+            raise InputError(f"solver {text!r}: its name {solver.name!r} is taken by a solver of --list")
+        if own.setdefault(solver.name, target) != target:
+            raise InputError(f"solver {text!r}: its name {solver.name!r} is also that of {own[solver.name]!r}")
+        _with_options(text, solver, _split(text)[1])
 
 
-def load_file(target: str) -> type[Solver]:
-    """Load a solver class from ``path/to/file.py:ClassName``; raise `InputError` if that is not one.
+def parse(text: str, kind: str) -> Solver[Any] | None:
+    """Return a solver of a kind from text, None where that kind has none of the name.
 
-    Modules beside the file can be imported from it, as from a script.
+    The text is a name of the table or ``path/to/file.py:MySolver``, then perhaps options: ``kmeans:restarts=50``,
+    ``best-response:reward=marginal``. Raises `InputError` for a file or an option that cannot be.
     """
-    file, _, name = target.rpartition(":")
-    if file.endswith(SUFFIX):
-        return trained(file)
-    path = Path(file).resolve()
-    if not path.is_file():
-        raise InputError(f"solver {target!r}: no such file {file!r}")
-    module_name = f"_hisopt_user_{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"
-    if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            raise InputError(f"solver {target!r}: {file!r} is not a Python file")
-        _see_beside(path.parent)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[module_name]
-            if os.environ.get(VERBOSE):
-                traceback.print_exc()
-            reason = " ".join(f"{type(error).__name__}: {error}{line_of(error)}".split())
-            raise InputError(f"solver {target!r}: {file} fails to import: {reason}") from None
-    solver = getattr(sys.modules[module_name], name, None)
-    if not (inspect.isclass(solver) and issubclass(solver, Solver)):
-        raise InputError(f"solver {target!r}: {file} has no class {name!r} derived from hisopt's Solver")
-    _check_class(target, solver)
-    solver._source = target  # type: ignore[attr-defined]
-    return solver
+    target, options = _split(text)
+    if ":" in target:
+        solver = load_class(target)
+        return _with_options(text, solver, options) if PROBLEMS[kind] in solver.problems else None
+    for solver in _classes(kind):
+        if solver.name == target:
+            return _with_options(text, solver, options)
+    return None
 
 
-def _check_class(target: str, solver: type[Solver]) -> None:
-    missing = [attribute for attribute in ("name", "kinds", "guarantee") if not hasattr(solver, attribute)]
-    if missing:
-        raise InputError(f"solver {target!r}: the class does not set {', '.join(missing)}")
-    if not isinstance(solver.name, str) or not solver.name or ":" in solver.name:
-        raise InputError(f"solver {target!r}: name is {solver.name!r}, must be a string without a colon")
-    kinds = solver.kinds
-    if isinstance(kinds, str) or not isinstance(kinds, Iterable) or not set(kinds) <= set(TABLE):
-        raise InputError(f"solver {target!r}: kinds is {kinds!r}, must be a tuple of {', '.join(TABLE)}")
-    if not isinstance(solver.guarantee, Guarantee):
-        raise InputError(f"solver {target!r}: guarantee is {solver.guarantee!r}, must be a Guarantee")
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    """Return a specification's name, or file and class, and its options."""
+    head, colon, tail = text.rpartition(":")
+    if not colon or "=" not in tail:
+        if colon and not head.endswith(".py"):
+            raise InputError(
+                f"solver {text!r}: {tail!r} is no option; options are name=value, with commas between them"
+            )
+        return text, {}
+    options = {}
+    for part in tail.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise InputError(
+                f"solver {text!r}: {part!r} is no option; options are name=value, with commas between them"
+            )
+        options[name.strip().replace("-", "_")] = value.strip()
+    return head, options
 
 
-_folders: set[Path] = set()  # of solvers' files loaded so far
+def _with_options(text: str, solver: type[Solver[Any]], options: dict[str, str]) -> Solver[Any]:
+    known = {field.name for field in fields(solver) if field.init}
+    hints = get_type_hints(solver) if options else {}
+    values = {}
+    for name, value in options.items():
+        if name not in known:
+            has = f"its options are {', '.join(sorted(known))}" if known else "it has none"
+            raise InputError(f"solver {text!r}: no option {name!r}; {has}")
+        values[name] = _converted(f"solver {text!r}: {name}", value, hints[name])
+    try:
+        return solver(**values)
+    except InputError as error:
+        raise InputError(f"solver {text!r}: {error}") from None
 
 
-def _see_beside(folder: Path) -> None:
-    """Let the modules of a folder be imported, and forget those of the same names that stand beside other solvers."""
-    for name, module in list(sys.modules.items()):
-        place = getattr(module, "__file__", None)
-        if place and "." not in name and not name.startswith("_hisopt_user_"):
-            others = {Path(place).parent, Path(place).parent.parent} & (_folders - {folder})
-            if others and ((folder / f"{name}.py").is_file() or (folder / name).is_dir()):
-                for part in [n for n in sys.modules if n == name or n.startswith(f"{name}.")]:
-                    del sys.modules[part]
-    _folders.add(folder)
-    if str(folder) in sys.path:
-        sys.path.remove(str(folder))
-    sys.path.insert(0, str(folder))
+def _converted(place: str, text: str, hint: Any) -> Any:
+    """Return an option's value from text by the type of its field."""
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if type(None) in choices and text.lower() == "none":
+        return None
+    for choice in choices:
+        if choice is bool:
+            if text.lower() in ("true", "false", "yes", "no", "1", "0"):
+                return text.lower() in ("true", "yes", "1")
+        elif choice in (int, float):
+            try:
+                return choice(text)
+            except ValueError:
+                continue
+        elif choice is str:
+            return text
+    names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices)
+    raise InputError(f"{place}: is {text!r}, must be {names}")
 
 
 @cache
-def _plugins() -> tuple[type[Solver], ...]:
+def _classes(kind: str) -> tuple[type[Solver[Any]], ...]:
+    classes = tuple(_resolve(f"hisopt.solvers.{target}") for target in TABLE[kind])
+    return classes + tuple(plugin for plugin in _plugins() if PROBLEMS[kind] in plugin.problems)
+
+
+@cache
+def _plugins() -> tuple[type[Solver[Any]], ...]:
     found = []
     for point in entry_points(group="hisopt.solvers"):
         try:
             solver = point.load()
-            _check_class(point.value, solver)
+            check_class(point.value, solver)
         except InputError:
             raise
         except Exception as error:
@@ -184,7 +191,7 @@ def _plugins() -> tuple[type[Solver], ...]:
     return tuple(found)
 
 
-def _resolve(target: str) -> type[Solver]:
+def _resolve(target: str) -> type[Solver[Any]]:
     module, _, name = target.partition(":")
-    solver: type[Solver] = getattr(import_module(module), name)
+    solver: type[Solver[Any]] = getattr(import_module(module), name)
     return solver

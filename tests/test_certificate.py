@@ -9,7 +9,7 @@ from math import isqrt
 import numpy as np
 import pytest
 
-from hisopt import Instance, Limits, Problem, evaluate
+from hisopt import Instance, Limits
 from hisopt.certificate import dual_bound
 from hisopt.equations import (
     cluster_sizes,
@@ -22,6 +22,7 @@ from hisopt.equations import (
 )
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.problems import Joint
 from hisopt.solvers.joint.exact import JointExact
 
 SCALE = 10**40
@@ -43,9 +44,9 @@ def drawn(seed: int, users: int, clusters: int) -> Instance:
 @pytest.mark.parametrize("seed", range(30))
 def test_the_solvers_dual_bound_is_that_of_its_multiplier(seed: int) -> None:
     instance = drawn(seed, 1 + seed % 7, 1 + seed % 3 if seed % 7 > 1 else 1)
-    result = JointExact().solve(Problem("joint", instance), Limits())
+    result = JointExact().solve(Joint(instance), Limits())
     assert result.decision is not None
-    objective = evaluate(Problem("joint", instance), result.decision).objective
+    objective = Joint(instance).evaluate(result.decision).objective
     assert objective is not None
     bound, maxima = dual_bound(instance, result.details["multiplier"])
     assert bound == pytest.approx(result.details["dual_bound"], rel=1e-11, abs=1e-12)
@@ -67,7 +68,7 @@ def test_the_bound_holds_in_exact_arithmetic(seed: int) -> None:
     )
     labels, limits = instance.clusters, instance.steps
     assert labels is not None
-    multiplier = Fraction(float(JointExact().solve(Problem("joint", instance), Limits()).details["multiplier"]))
+    multiplier = Fraction(float(JointExact().solve(Joint(instance), Limits()).details["multiplier"]))
     budget = Fraction(float(instance.edge.sms))
     saved = [Fraction(float(d)) for d in device_step_cost(instance)]
     step = Fraction(edge_step_energy_cost(instance))
@@ -104,7 +105,7 @@ def test_the_bound_holds_in_exact_arithmetic(seed: int) -> None:
     )
     assert best <= exact_bound + Fraction(1, 10**15)
     assert dual_bound(instance, float(multiplier))[0] == pytest.approx(float(exact_bound), rel=1e-12, abs=1e-12)
-    solved = JointExact().solve(Problem("joint", instance), Limits())
+    solved = JointExact().solve(Joint(instance), Limits())
     assert solved.bound == pytest.approx(float(best), rel=1e-12, abs=1e-12)
 
 

@@ -8,10 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hisopt import Decision, Problem, evaluate
+from hisopt import Decision
 from hisopt.equations import breakdown, optimal_sms, quality_table
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance
 from hisopt.instances import Gpu, Instance, QualityTable
+from hisopt.problems import Clustering, Full, Joint, Steps
 
 
 def number(array: np.ndarray, n: int) -> Fraction:
@@ -99,15 +100,15 @@ def test_utility_equals_a_scalar_reimplementation(seed: int) -> None:
     rng = np.random.default_rng(seed)
     instance = draw_instance(rng, int(rng.integers(1, 9)), 1)
     instance = instance.replace(max_clusters=int(rng.integers(1, instance.users + 1)), cluster_size_min=1)
-    problem = Problem("full", instance)
+    problem = Full(instance)
     decision = draw_decision(rng, problem)
-    found = evaluate(problem, decision)
+    found = problem.evaluate(decision)
     assert isinstance(instance, Instance)
     assert found.objective == pytest.approx(scalar_utility(instance, decision), rel=1e-11, abs=1e-12)
 
 
 def test_parts_sum_to_the_utility_per_user_and_per_cluster(small: Instance) -> None:
-    decision = draw_decision(np.random.default_rng(1), Problem("joint", small))
+    decision = draw_decision(np.random.default_rng(1), Joint(small))
     costs = breakdown(small, decision)
     w = small.weights
     utility = w.quality * costs.quality.sum() - w.delay * costs.delay.sum()
@@ -123,9 +124,9 @@ def test_icc_utility_equals_plain_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
     users = int(rng.integers(1, 8))
     instance = draw_instance(rng, users, int(rng.integers(1, users + 1)), icc=True)
-    problem = Problem("steps", instance)
+    problem = Steps(instance)
     decision = draw_decision(rng, problem)
-    icc = problem.icc
+    icc = problem.instance
     x, y, z = decision.steps_common, decision.steps_edge, decision.steps_device
     assert x is not None
     assert y is not None
@@ -148,7 +149,7 @@ def test_icc_utility_equals_plain_loops(seed: int) -> None:
         quality = scalar_quality(icc.quality, scalar_phi(instance, icc.clusters, n), int(x[n]))  # type: ignore[arg-type]
         w = icc.weights
         utility += w.quality * quality - w.delay * (delay + sent) - w.energy * (energy + p * sent)
-    assert evaluate(problem, decision).objective == pytest.approx(utility, rel=1e-11, abs=1e-12)
+    assert problem.evaluate(decision).objective == pytest.approx(utility, rel=1e-11, abs=1e-12)
 
 
 def test_quality_is_clamped_outside_the_published_similarities() -> None:
@@ -178,5 +179,5 @@ def test_clustering_values_equal_double_sums(criterion: str, small: Instance) ->
         members = np.flatnonzero(labels == m)
         total = sum(float(small.similarity_matrix[i, j]) for i in members for j in members)
         expected += {"sum": total, "mean": total / max(len(members), 1), "centroid": math.sqrt(total)}[criterion]
-    found = evaluate(Problem("clustering", small, criterion), Decision(clusters=labels))  # type: ignore[arg-type]
+    found = Clustering.of(small, criterion).evaluate(Decision(clusters=labels))  # type: ignore[arg-type]
     assert found.objective == pytest.approx(expected, rel=1e-12)

@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hisopt import Decision, Instance, Problem, evaluate
+from hisopt import Decision, Instance, Problem
 from hisopt.decision import plain
+from hisopt.problems import Clustering, Joint, problem_of
 
 LIMITS = {"total": 20, "common_max": 8, "edge_min": 2, "edge_max": 6, "device_min": 9, "device_max": 15}
 
 
 @pytest.fixture(scope="module")
 def joint(small: Instance) -> Problem:
-    return Problem("joint", small.replace(steps=LIMITS, given_common=None, given_edge=None))
+    return Joint(small.replace(steps=LIMITS, given_common=None, given_edge=None))
 
 
 def steps(problem: Problem, x: int, y: int, z: int, **fields: Any) -> Decision:
     """The same steps for all, but 5, 4 and 11 for all but the first; SMs use the budget up."""
     users, count = problem.instance.users, problem.instance.max_clusters
     columns = [np.array([first] + [rest] * (users - 1)) for first, rest in ((x, 5), (y, 4), (z, 11))]
-    decision = Decision(None, *columns, np.full(count, float(problem.his.edge.sms) / count))
+    decision = Decision(None, *columns, np.full(count, float(problem.instance.edge.sms) / count))
     return replace(decision, **fields)
 
 
@@ -36,7 +37,7 @@ def steps(problem: Problem, x: int, y: int, z: int, **fields: Any) -> Decision:
     ],
 )  # fmt: skip
 def test_steps_at_their_limits(joint: Problem, x: int, y: int, z: int, fault: str | None) -> None:
-    found = evaluate(joint, steps(joint, x, y, z))
+    found = joint.evaluate(steps(joint, x, y, z))
     assert found.objective is not None
     assert found.feasible == (fault is None), found.violations
     if fault is not None:
@@ -49,7 +50,7 @@ def test_steps_at_their_limits(joint: Problem, x: int, y: int, z: int, fault: st
     ("x", "y", "z"), [(-1, 6, 15), (10, -1, 11), (5, 16, -1), (21, 4, 11), (5, 21, 11), (5, 4, 2**62)]
 )
 def test_steps_that_cannot_be_scored(joint: Problem, x: int, y: int, z: int) -> None:
-    found = evaluate(joint, steps(joint, x, y, z))
+    found = joint.evaluate(steps(joint, x, y, z))
     assert found.objective is None
     assert not found.feasible
 
@@ -57,9 +58,9 @@ def test_steps_that_cannot_be_scored(joint: Problem, x: int, y: int, z: int) -> 
 def test_the_budget_is_held_within_its_tolerance(joint: Problem) -> None:
     decision = steps(joint, 5, 4, 11)
     assert decision.sms is not None
-    assert evaluate(joint, decision).feasible
-    assert evaluate(joint, replace(decision, sms=decision.sms * (1 + 0.9e-9))).feasible
-    found = evaluate(joint, replace(decision, sms=decision.sms * (1 + 1.1e-9)))
+    assert joint.evaluate(decision).feasible
+    assert joint.evaluate(replace(decision, sms=decision.sms * (1 + 0.9e-9))).feasible
+    found = joint.evaluate(replace(decision, sms=decision.sms * (1 + 1.1e-9)))
     assert len(found.violations) == 1
     assert "(28e)" in found.violations[0]
 
@@ -68,31 +69,31 @@ def test_a_cluster_with_work_needs_sms_and_none_has_fewer_than_none(joint: Probl
     sms = np.ones(joint.instance.max_clusters)
     for value, faults in ((0.0, 1), (-1.0, 2)):
         sms[0] = value
-        found = evaluate(joint, steps(joint, 5, 4, 11, sms=sms))
+        found = joint.evaluate(steps(joint, 5, 4, 11, sms=sms))
         assert found.objective is None
         assert len(found.violations) == faults
 
 
 def test_an_idle_cluster_needs_no_sm_but_has_no_debt(small: Instance) -> None:
-    problem = Problem("joint", small)
+    problem = Joint(small)
     zero, count = np.zeros(small.users, dtype=np.int64), small.max_clusters
     idle = Decision.of_steps(small.steps.total, zero, zero, np.zeros(count))
-    assert evaluate(problem, idle).feasible
-    assert evaluate(problem, idle).objective is not None
-    debt = evaluate(problem, replace(idle, sms=np.full(count, -1e-300)))
+    assert problem.evaluate(idle).feasible
+    assert problem.evaluate(idle).objective is not None
+    debt = problem.evaluate(replace(idle, sms=np.full(count, -1e-300)))
     assert not debt.feasible
-    assert debt.objective == evaluate(problem, idle).objective
+    assert debt.objective == problem.evaluate(idle).objective
 
 
 @pytest.mark.parametrize("kind", ["clustering", "full"])
 def test_labels_and_sizes_at_their_limits(small: Instance, kind: Any) -> None:
     instance = small.replace(cluster_size_min=2, cluster_size_max=6, clusters=None)
-    problem = Problem(kind, instance, "mean" if kind == "clustering" else None)
-    given = steps(Problem("joint", small), 5, 4, 19)
+    problem = problem_of(kind, instance, "mean" if kind == "clustering" else None)
+    given = steps(Joint(small), 5, 4, 19)
     given = replace(given, steps_device=instance.steps.total - given.steps_common - given.steps_edge)  # type: ignore[operator]
 
     def faults(*sizes: int) -> tuple[str, ...]:
-        return evaluate(problem, replace(given, clusters=np.repeat(np.arange(len(sizes)), sizes))).violations
+        return problem.evaluate(replace(given, clusters=np.repeat(np.arange(len(sizes)), sizes))).violations
 
     assert faults(2, 2, 6) == ()
     assert faults(6, 4) == ()
@@ -102,12 +103,12 @@ def test_labels_and_sizes_at_their_limits(small: Instance, kind: Any) -> None:
         assert faults(*sizes)[0].startswith("clusters: ")
     wrong = np.zeros(small.users, dtype=np.int64)
     wrong[3] = -1
-    assert evaluate(problem, replace(given, clusters=wrong)).objective is None
+    assert problem.evaluate(replace(given, clusters=wrong)).objective is None
 
 
 @pytest.mark.parametrize("name", ["steps_common", "steps_edge", "steps_device", "sms"])
 def test_nothing_is_left_out(joint: Problem, name: str) -> None:
-    found = evaluate(joint, replace(steps(joint, 5, 4, 11), **{name: None}))
+    found = joint.evaluate(replace(steps(joint, 5, 4, 11), **{name: None}))
     assert found.objective is None
     assert found.violations[0].startswith(f"{name}: must be ")
 
@@ -116,11 +117,13 @@ def test_narrow_integers_do_not_wrap(joint: Problem) -> None:
     users = joint.instance.users
     wide = steps(joint, 5, 4, 11)
     narrow = replace(wide, **{k: np.asarray(getattr(wide, k), np.uint8) for k in ("steps_common", "steps_edge")})
-    assert evaluate(joint, narrow) == evaluate(joint, wide)
-    instance = joint.his.replace(steps=LIMITS | {"total": 19, "common_max": 100, "edge_max": 100, "device_max": 100})
+    assert joint.evaluate(narrow) == joint.evaluate(wide)
+    instance = joint.instance.replace(
+        steps=LIMITS | {"total": 19, "common_max": 100, "edge_max": 100, "device_max": 100}
+    )
     wrapped = replace(wide, **{k: np.full(users, v, np.uint8) for k, v in
                                (("steps_common", 95), ("steps_edge", 95), ("steps_device", 85))})  # fmt: skip
-    assert "(28f)" in evaluate(Problem("joint", instance), wrapped).violations[0]
+    assert "(28f)" in Joint(instance).evaluate(wrapped).violations[0]
 
 
 BAD: list[tuple[str, Any]] = [
@@ -139,9 +142,9 @@ def test_malformed_fields_are_refused_whether_they_are_decided_or_not(small: Ins
     assert vars(kept) == vars(Decision())
     assert len(refused) == 1
     assert refused[0].startswith(f"{name}: must be ")
-    clusters = Problem("clustering", small, "mean")
+    clusters = Clustering.of(small, "mean")
     decision = replace(Decision(clusters=small.clusters), **{name: value})
-    assert evaluate(clusters, decision).objective is None
+    assert clusters.evaluate(decision).objective is None
 
 
 class Loud(np.ndarray[Any, Any]):
@@ -162,6 +165,6 @@ def test_what_passes_is_plain_and_a_copy() -> None:
 
 
 def test_a_value_without_end_is_no_objective(joint: Problem) -> None:
-    found = evaluate(joint, steps(joint, 5, 4, 11, sms=np.full(3, 1e-320)))
+    found = joint.evaluate(steps(joint, 5, 4, 11, sms=np.full(3, 1e-320)))
     assert (found.objective, found.parts) == (None, {})
     assert found.violations == ("objective: is -inf, must be finite",)

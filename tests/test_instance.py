@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hisopt import PRESETS, Instance, Problem, Scenario
+from hisopt import PRESETS, Instance, Scenario
 from hisopt.errors import InputError
 from hisopt.instances import StepLimits
-from hisopt.instances.files import load
+from hisopt.instances.files import load, save
+from hisopt.problems import Clustering, Joint
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "icc"])
 def test_an_instance_survives_a_file(preset: str, tmp_path: Path) -> None:
     instance = PRESETS[preset].sample(3)
-    instance.save(tmp_path / "instance.json")
+    save(instance, tmp_path / "instance.json")
     again = load(tmp_path / "instance.json")
     assert again == instance
     assert again.content_hash == instance.content_hash
@@ -26,7 +27,7 @@ def test_an_instance_survives_a_file(preset: str, tmp_path: Path) -> None:
 
 def test_large_instances_keep_their_users_in_parquet(tmp_path: Path) -> None:
     instance = PRESETS["large"].replace(users=20_000).sample(0)
-    instance.save(tmp_path / "large.json")
+    save(instance, tmp_path / "large.json")
     assert (tmp_path / "large.json").stat().st_size < 10_000
     assert (tmp_path / "large.parquet").exists()
     assert load(tmp_path / "large.json") == instance
@@ -104,7 +105,7 @@ def test_bad_fields_are_named_with_the_file(
     changes: dict[str, Any], message: str, small: Instance, tmp_path: Path
 ) -> None:
     file = tmp_path / "bad.json"
-    small.save(file)
+    save(small, file)
     document = json.loads(file.read_text())
     for path, value in changes.items():
         *parents, field = path.split(".")
@@ -152,6 +153,6 @@ def test_middle_steps_are_feasible(binds: tuple[int, int]) -> None:
 
 def test_problems_name_the_field_they_lack(small: Instance) -> None:
     with pytest.raises(InputError, match="clusters: missing"):
-        Problem("joint", small.replace(clusters=None))
+        Joint(small.replace(clusters=None))
     with pytest.raises(InputError, match="embeddings: missing"):
-        Problem("clustering", small.replace(embeddings=None), "mean")
+        Clustering.of(small.replace(embeddings=None), "mean")

@@ -12,7 +12,7 @@ import pytest
 import hisopt
 from hisopt import PRESETS, IccInstance, Instance
 from hisopt.errors import InputError
-from hisopt.instances.files import load, schema
+from hisopt.instances.files import load, save, schema
 
 EXAMPLE = Path(hisopt.__file__).parent / "data" / "example.json"
 
@@ -54,7 +54,7 @@ def test_all_errors_of_a_file_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_saved_instance_is_readable_and_its_embeddings_stand_beside_it(tmp_path: Path) -> None:
     instance = PRESETS["paper"].sample(0)
-    instance.save(tmp_path / "mine.json")
+    save(instance, tmp_path / "mine.json")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.json", "mine.npy"]
     text = (tmp_path / "mine.json").read_text()
     assert '\n "embeddings": "mine.npy"' in text

@@ -8,11 +8,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hisopt import Decision, Instance, Limits, Problem, evaluate
+from hisopt import Decision, Instance, Limits
 from hisopt.equations import steps_sms
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_instance, paper_preset
 from hisopt.optimality_proof import prove
+from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.joint.exact import JointExact
 
@@ -35,7 +36,7 @@ def plans(instance: Instance) -> list[tuple[float, Decision]]:
     for picks in product(range(len(pairs)), repeat=instance.users):
         x, y = pairs[list(picks)].T
         decision = Decision.of_steps(instance.steps.total, x, y, steps_sms(instance, x, y), instance.clusters)
-        objective = evaluate(Problem("joint", instance), decision).objective
+        objective = Joint(instance).evaluate(decision).objective
         assert objective is not None
         found.append((objective, decision))
     return sorted(found, key=lambda plan: -plan[0])
@@ -46,7 +47,7 @@ def test_only_the_optimum_is_proven_whatever_the_multiplier(seed: int) -> None:
     instance = drawn(seed)
     ranked = plans(instance)
     best, decision = ranked[0]
-    result = JointExact().solve(Problem("joint", instance), Limits())
+    result = JointExact().solve(Joint(instance), Limits())
     multiplier = float(result.details["multiplier"])
     for price in (multiplier, 0.0, 0.5 * multiplier, 3 * multiplier + 1):
         proof = prove(instance, decision, price, bound=result.bound)
@@ -60,7 +61,7 @@ def test_only_the_optimum_is_proven_whatever_the_multiplier(seed: int) -> None:
 
 def test_tampered_certificates_are_refused() -> None:
     instance = drawn(3)
-    result = JointExact().solve(Problem("joint", instance), Limits())
+    result = JointExact().solve(Joint(instance), Limits())
     decision, multiplier = result.decision, float(result.details["multiplier"])
     assert decision is not None
     assert decision.steps_common is not None
@@ -86,7 +87,7 @@ def test_a_bound_between_the_decision_and_the_optimum_is_not_proven() -> None:
     instance = drawn(5)
     (best, _), *rest = plans(instance)
     worth, second = next(plan for plan in rest if plan[0] < best - 1e-6 * abs(best))
-    multiplier = float(JointExact().solve(Problem("joint", instance), Limits()).details["multiplier"])
+    multiplier = float(JointExact().solve(Joint(instance), Limits()).details["multiplier"])
     with pytest.raises(InputError, match=r"bound .*: not proven"):
         prove(instance, second, multiplier, bound=(worth + best) / 2, tolerance=1.0)
     proof = prove(instance, second, multiplier, bound=best + 1e-12 * abs(best), tolerance=1.0)
@@ -97,8 +98,8 @@ def test_the_papers_size() -> None:
     instance = paper_preset(20, 0)
     assert instance.embeddings is not None
     instance = instance.replace(clusters=average_linkage(instance.embeddings, 3), given_common=None, given_edge=None)
-    result = JointExact().solve(Problem("joint", instance), Limits())
+    result = JointExact().solve(Joint(instance), Limits())
     assert result.decision is not None
     proof = prove(instance, result.decision, result.details["multiplier"], bound=result.bound)
-    objective = evaluate(Problem("joint", instance), result.decision).objective
+    objective = Joint(instance).evaluate(result.decision).objective
     assert proof.value == pytest.approx(objective, rel=1e-13)

@@ -18,6 +18,7 @@ import pytest
 
 from hisopt import PRESETS
 from hisopt.errors import InputError
+from hisopt.instances.files import save
 from hisopt.text.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
 
 PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
@@ -207,7 +208,7 @@ def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 def test_the_program_extracts(tmp_path: Path) -> None:
     instance = PRESETS["small"].sample(0)
     assert instance.prompts is not None
-    instance.save(tmp_path / "i.json")
+    save(instance, tmp_path / "i.json")
     done = program(str(tmp_path / "i.json"), "--output", str(tmp_path / "o.json"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "extract" in done.stdout
@@ -262,7 +263,7 @@ def test_bad_input(arguments: list[str], message: str, tmp_path: Path) -> None:
 
 def test_embeddings_of_another_width_are_told_in_one_line(tmp_path: Path) -> None:
     instance = PRESETS["small"].sample(0)
-    instance.replace(embeddings=np.eye(10, 16)).save(tmp_path / "narrow.json")
+    save(instance.replace(embeddings=np.eye(10, 16)), tmp_path / "narrow.json")
     done = program("narrow.json", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("hisopt.prompts: narrow.json: embeddings: have 16 numbers each, those of ")

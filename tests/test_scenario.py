@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hisopt import PRESETS, IccInstance, Limits, Problem
+from hisopt import PRESETS, IccInstance, Limits
 from hisopt.instances import QualityTable
+from hisopt.problems import Steps
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.steps.enumeration import Enumeration
 
@@ -16,7 +17,7 @@ def test_the_icc_preset_has_no_modules_and_weights_that_leave_a_choice() -> None
         instance = clustered(PRESETS["icc"].sample(seed))
         assert isinstance(instance, IccInstance)
         assert (instance.quality.coefficients == QualityTable.published(modules=False).coefficients).all()
-        decision = Enumeration().solve(Problem("steps", instance), Limits()).decision
+        decision = Enumeration().solve(Steps(instance), Limits()).decision
         assert decision is not None and decision.steps_edge is not None and decision.steps_common is not None
         steps.append((decision.steps_common, decision.steps_edge))
     on_server = np.mean([edge > 0 for _, edge in steps])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hisopt import Instance
+from hisopt.instances.files import save
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTY = ROOT / "tests" / "solvers" / "faulty.py"
@@ -190,7 +191,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: st
 
 
 def test_a_bad_field_is_named_with_its_file(small: Instance, tmp_path: Path) -> None:
-    small.save(tmp_path / "bad.json")
+    save(small, tmp_path / "bad.json")
     document = json.loads((tmp_path / "bad.json").read_text())
     document["edge"]["frequency_hz"] = -1
     (tmp_path / "bad.json").write_text(json.dumps(document))

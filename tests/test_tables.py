@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from hisopt import PRESETS, Problem, Termination
+from hisopt import PRESETS, Termination
 from hisopt.commands.render import to_csv, to_latex
 from hisopt.commands.request import Setting
 from hisopt.commands.tables import to_table, width_and_charset
+from hisopt.problems import Clustering
 from hisopt.result import SolutionStatus
 from hisopt.solvers.clustering.hac import Hac
 from hisopt.solvers.clustering.pairs import PairsHighs
-from hisopt.solvers.joint.heuristics import LocalSearch
+from hisopt.solvers.joint.local_search import LocalSearch
 from hisopt.solvers.run.runner import Run
 
 INSTANCE = PRESETS["paper"].sample(0)
-PROBLEM = Problem("clustering", INSTANCE, "mean")
+PROBLEM = Clustering.of(INSTANCE, "mean")
 RUNS = [
-    Run(PROBLEM, Hac, Termination.COMPLETED, SolutionStatus.FEASIBLE, 4.9830975, None, None, 0.003),
-    Run(PROBLEM, PairsHighs, Termination.NUMERICAL_ERROR, SolutionStatus.FEASIBLE, 5.0245256, 5.1, 0.0148, 1.525),
-    Run(PROBLEM, LocalSearch, Termination.CRASHED, message="broke [off]"),
-    Run(PROBLEM, PairsHighs, Termination.OPTIMAL, SolutionStatus.FEASIBLE, 5.2, 5.1, 0.02, 1.5, refuted=("wrong",)),
+    Run(PROBLEM, Hac(), Termination.COMPLETED, SolutionStatus.FEASIBLE, 4.9830975, None, None, 0.003),
+    Run(PROBLEM, PairsHighs(), Termination.NUMERICAL_ERROR, SolutionStatus.FEASIBLE, 5.0245256, 5.1, 0.0148, 1.525),
+    Run(PROBLEM, LocalSearch(), Termination.CRASHED, message="broke [off]"),
+    Run(PROBLEM, PairsHighs(), Termination.OPTIMAL, SolutionStatus.FEASIBLE, 5.2, 5.1, 0.02, 1.5, refuted=("wrong",)),
 ]
 RESULTS = [(Setting(INSTANCE, "paper", True, 7), RUNS)]
 HEADING = f"preset paper: N = 50 users, M = 3 clusters, seed 7, hash {INSTANCE.content_hash}"

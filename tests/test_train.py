@@ -45,7 +45,7 @@ def test_a_policy_is_trained_and_solves(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--sms", "real", "--solver", "exact",
                "--solver", "ippo", "--policy", "policy.safetensors", "--format", "json"]  # fmt: skip
     solved = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    runs = {run["solver"]: run for run in json.loads(solved.stdout)["runs"]}
+    runs = {run["solver"].partition(":")[0]: run for run in json.loads(solved.stdout)["runs"]}
     assert runs["ippo"]["solution_status"] == "feasible"
     assert runs["ippo"]["message"] == "trained on small, N = 10, reward coalition"
     assert runs["ippo"]["objective"] <= runs["exact"]["objective"] * (1 + 1e-9)
@@ -77,7 +77,7 @@ def test_an_interruption_before_the_first_checkpoint_saves_one(tmp_path: Path) -
     program = (
         "import os, signal, sys\n"
         "from hisopt import train\n"
-        "from hisopt.solvers import ippo\n"
+        "from hisopt.solvers.policy import ippo\n"
         "step = ippo.Trainer.step\n"
         "def interrupted(self):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

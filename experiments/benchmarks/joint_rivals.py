@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from hisopt import Limits, Problem
+from hisopt import Limits
 from hisopt.experiments.campaigns.random_instances import paper_preset
 from hisopt.experiments.campaigns.records import Store
+from hisopt.problems import problem_of
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.registry import registered
 from hisopt.solvers.run.runner import Runner
@@ -24,7 +25,7 @@ RIVALS = ("exact", "milp-highs", "scip", "alternating", "local-search")
 def main(users: tuple[int, ...], seed: int, time_limit: float, records: Path | None) -> None:
     """Print a Markdown table: seconds to proven optimality, or the gap left; for heuristics the gap to the optimum."""
     solvers = [solver for name in RIVALS for solver in registered("joint") if solver.name == name]
-    tasks = [(Problem("joint", clustered(paper_preset(n, seed))), solver) for n in users for solver in solvers]
+    tasks = [(problem_of("joint", clustered(paper_preset(n, seed))), solver) for n in users for solver in solvers]
     print("| N | " + " | ".join(RIVALS) + " |")
     print("|---|" + "---|" * len(RIVALS))
     with Runner(Limits(time_s=time_limit)) as runner:

@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
-from hisopt import PRESETS, Limits, Problem, evaluate
+from hisopt import PRESETS, Limits
 from hisopt.instances import Instance
+from hisopt.problems import Joint
 from hisopt.result import relative_gap
 from hisopt.solvers.joint.exact import JointExact
 
@@ -63,21 +64,21 @@ def main(largest: int, seeds: int, threads: int) -> None:
     """Print the slowest solve of each size, warm, with its certified gap."""
     print(f"numpy {np.__version__}, Python {sys.version.split()[0]}, {threads} threads")
     print(f"{'users':>10} {'clusters':>9} {'v_n':>6} {'seconds':>9} {'gap':>9} {'bytes a user':>13}  ended")
-    JointExact().solve(Problem("joint", sample(50, 3, 0, whole=True)), Limits())
+    JointExact().solve(Joint(sample(50, 3, 0, whole=True)), Limits())
     for users, clusters in SIZES:
         if users > largest:
             continue
         for whole in (True, False):
             slowest, gap, extra, ended = 0.0, 0.0, 0, set()
             for seed in range(seeds if users < 10**7 else 1):
-                problem = Problem("joint", sample(users, clusters, seed, whole=whole))
+                problem = Joint(sample(users, clusters, seed, whole=whole))
                 with threadpool_limits(threads), PeakMemory() as memory:
                     start = time.perf_counter()
                     result = JointExact().solve(problem, Limits(time_s=120, memory_gb=20))
                     slowest = max(slowest, time.perf_counter() - start)
                 assert result.decision is not None
                 assert result.bound is not None
-                objective = evaluate(problem, result.decision).objective
+                objective = problem.evaluate(result.decision).objective
                 assert objective is not None
                 gap, extra = max(gap, relative_gap(objective, result.bound)), max(extra, memory.extra)
                 ended.add(result.termination.value)

@@ -1,6 +1,6 @@
 """Optima by plain enumeration, written from the mathematics of the papers and not from the package's own equations.
 
-A second opinion on solvers and on the evaluation alike: nothing here calls `hisopt.equations` or `hisopt.evaluation`.
+A second opinion on solvers and on the evaluation alike: nothing here calls `hisopt.equations` or `Problem.evaluate`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hisopt.experiments.campaigns.plain_formulas import (
     work_costs,
 )
 from hisopt.instances import IccInstance, Instance
-from hisopt.problem import Problem
+from hisopt.problems import Allocation, Clustering, Full, Joint, Problem, Steps
 
 MOST = 300_000  # plans of a cluster, loads of all clusters, or splits of the SMs that are enumerated
 _BUDGET = 1e-9  # relative tolerance on the sum of the SMs
@@ -47,21 +47,19 @@ class TooLarge(Exception):
 
 def optimum(problem: Problem) -> Optimum:
     """Return the optimum of a problem by enumeration; raise `TooLarge` beyond a few users."""
-    instance = problem.instance
-    if problem.kind == "clustering":
+    if isinstance(problem, Clustering):
         return _clustering(problem)
-    if problem.kind == "steps":
-        return _steps(problem.icc)
-    if problem.kind == "allocation":
+    if isinstance(problem, Steps):
+        return _steps(problem.instance)
+    if isinstance(problem, Allocation):
         return _allocation(problem)
-    assert isinstance(instance, Instance)
-    if problem.kind == "joint":
-        assert instance.clusters is not None
-        return _joint(instance, instance.clusters, problem.integer_sms)
-    best = Optimum(None)
+    if isinstance(problem, Joint):
+        return _joint(problem.instance, problem.instance.labels, problem.whole_sms)
+    assert isinstance(problem, Full)
+    instance, best = problem.instance, Optimum(None)
     for labels in _partitions(instance.users, instance.max_clusters):
-        if _sizes_hold(problem, labels):
-            found = _joint(instance.replace(similarity=None), labels, problem.integer_sms)
+        if _sizes_hold(instance.cluster_size_min, instance.cluster_size_max, labels):
+            found = _joint(instance.replace(similarity=None), labels, problem.whole_sms)
             if found.value is not None and (best.value is None or found.value > best.value):
                 best = found
     return best
@@ -69,18 +67,18 @@ def optimum(problem: Problem) -> Optimum:
 
 def score(problem: Problem, decision: Decision) -> tuple[float | None, bool]:
     """Return a decision's objective (None where it has none) and whether it is feasible, user by user."""
-    instance = problem.instance
-    labels = decision.clusters if problem.kind in ("clustering", "full") else instance.clusters
-    if labels is None or len(labels) != instance.users or min(labels) < 0 or max(labels) >= instance.max_clusters:
+    assert isinstance(problem, (Clustering, Allocation, Joint, Full, Steps))
+    labels = decision.clusters if isinstance(problem, (Clustering, Full)) else problem.instance.labels
+    if labels is None or len(labels) != problem.users or min(labels) < 0 or max(labels) >= problem.max_clusters:
         return None, False
-    if problem.kind == "clustering":
-        assert instance.embeddings is not None
-        return _partition_value(problem, labels), _sizes_hold(problem, labels)
-    limits, feasible = instance.steps, problem.kind != "full" or _sizes_hold(problem, labels)
-    if problem.kind == "allocation":
-        assert isinstance(instance, Instance)
-        x, y = instance.given_common, instance.given_edge
-        assert x is not None and y is not None
+    if isinstance(problem, Clustering):
+        return _partition_value(problem, labels), _sizes_hold(problem.sizes.least, problem.sizes.most, labels)
+    instance = problem.instance
+    limits, feasible = instance.steps, True
+    if isinstance(problem, Full):
+        feasible = _sizes_hold(instance.cluster_size_min, instance.cluster_size_max, labels)
+    if isinstance(problem, Allocation):
+        x, y = problem.instance.given_steps
         z = limits.total - x - y
     else:
         if decision.steps_common is None or decision.steps_edge is None or decision.steps_device is None:
@@ -89,23 +87,21 @@ def score(problem: Problem, decision: Decision) -> tuple[float | None, bool]:
     for n in range(instance.users):
         feasible &= 0 <= x[n] <= limits.common_max and limits.edge_min <= y[n] <= limits.edge_max
         feasible &= limits.device_min <= z[n] <= limits.device_max and x[n] + y[n] + z[n] == limits.total
-    if isinstance(instance, IccInstance):
-        return _icc_utility(instance, labels, x, y, z), bool(feasible)
+    if isinstance(problem, Steps):
+        return _icc_utility(problem.instance, labels, x, y, z), bool(feasible)
     sms = decision.sms
     if sms is None or len(sms) != instance.max_clusters or not all(map(math.isfinite, sms)):
         return None, False
     work = cluster_work(labels, instance.max_clusters, x, y)
-    feasible &= math.fsum(sms) <= float(instance.edge.sms) * (1 + _BUDGET) and min(sms) >= 0
-    if problem.integer_sms:
+    feasible &= math.fsum(sms) <= float(problem.instance.edge.sms) * (1 + _BUDGET) and min(sms) >= 0
+    if problem.whole_sms:
         feasible &= all(float(v).is_integer() for v in sms)
     if any(w > 0 and v <= 0 for w, v in zip(work, sms, strict=True)):
         return None, False
-    if problem.kind == "allocation":
-        pairs = zip(work_costs(instance, labels), work, sms, strict=True)
+    if isinstance(problem, Allocation):
+        pairs = zip(work_costs(problem.instance, labels), work, sms, strict=True)
         return math.fsum(c * w / v for c, w, v in pairs if w > 0), bool(feasible)
-    if problem.kind == "full":
-        instance = instance.replace(similarity=None)
-    return _utility(instance, labels, x, y, z, sms), bool(feasible)
+    return _utility(problem.instance, labels, x, y, z, sms), bool(feasible)
 
 
 def _utility(
@@ -256,16 +252,15 @@ def _splits(budget: int, parts: int) -> IntArray:
     return np.array([(*w, budget - sum(w)) for w in ways], dtype=np.int64).reshape(-1, parts)
 
 
-def _allocation(problem: Problem) -> Optimum:
-    instance, budget = problem.his, float(problem.his.edge.sms)
-    assert instance.clusters is not None and instance.given_common is not None and instance.given_edge is not None
-    work = np.array(cluster_work(instance.clusters, instance.max_clusters, instance.given_common, instance.given_edge))
-    cost = np.array(work_costs(instance, instance.clusters)) * work
+def _allocation(problem: Allocation) -> Optimum:
+    instance, budget = problem.instance, float(problem.instance.edge.sms)
+    work = np.array(cluster_work(instance.labels, instance.max_clusters, *instance.given_steps))
+    cost = np.array(work_costs(instance, instance.labels)) * work
     busy = np.flatnonzero(work > 0)
     sms = np.zeros(instance.max_clusters)
     if not len(busy):
         return Optimum(0.0, Decision(sms=sms))
-    if problem.integer_sms:
+    if problem.whole_sms:
         if budget > MOST:
             raise TooLarge
         splits = _splits(int(budget), len(busy))
@@ -280,8 +275,7 @@ def _allocation(problem: Problem) -> Optimum:
 
 
 def _steps(instance: IccInstance) -> Optimum:
-    assert instance.clusters is not None
-    pairs, labels = _pairs(instance), instance.clusters
+    pairs, labels = _pairs(instance), instance.labels
     quality = instance.weights.quality * qualities(instance, similarities(instance, labels))
     z = instance.steps.total - pairs.sum(axis=1)
     total, steps = -sending(instance), np.zeros((instance.users, 2), dtype=np.int64)
@@ -309,10 +303,9 @@ def _partitions(users: int, count: int) -> IntArray:
     return np.array(rows, dtype=np.int64)
 
 
-def _sizes_hold(problem: Problem, labels: IntArray) -> bool:
+def _sizes_hold(least: int, most: int | None, labels: IntArray) -> bool:
     sizes = np.unique(labels, return_counts=True)[1]
-    most = problem.instance.cluster_size_max
-    return bool(min(sizes) >= problem.instance.cluster_size_min and (most is None or max(sizes) <= most))
+    return bool(min(sizes) >= least and (most is None or max(sizes) <= most))
 
 
 def _subset_value(criterion: str, vectors: FloatArray) -> float:
@@ -323,27 +316,24 @@ def _subset_value(criterion: str, vectors: FloatArray) -> float:
     return squared / len(vectors) if criterion == "mean" else math.sqrt(squared)
 
 
-def _partition_value(problem: Problem, labels: IntArray) -> float:
-    vectors, criterion = problem.instance.embeddings, problem.criterion
-    assert vectors is not None and criterion is not None
-    return math.fsum(_subset_value(criterion, vectors[labels == m]) for m in set(labels.tolist()))
+def _partition_value(problem: Clustering, labels: IntArray) -> float:
+    vectors = problem.points
+    return math.fsum(_subset_value(problem.criterion, vectors[labels == m]) for m in set(labels.tolist()))
 
 
-def _clustering(problem: Problem) -> Optimum:
-    instance, criterion = problem.instance, problem.criterion
-    vectors = instance.embeddings
-    assert vectors is not None and criterion is not None
-    rows = _partitions(instance.users, instance.max_clusters)
-    values = np.zeros(1 << instance.users)
-    for mask in range(1, 1 << instance.users):
-        values[mask] = _subset_value(criterion, vectors[[n for n in range(instance.users) if mask >> n & 1]])
-    bits = 1 << np.arange(instance.users)
+def _clustering(problem: Clustering) -> Optimum:
+    vectors, criterion, users = problem.points, problem.criterion, problem.users
+    rows = _partitions(users, problem.clusters)
+    values = np.zeros(1 << users)
+    for mask in range(1, 1 << users):
+        values[mask] = _subset_value(criterion, vectors[[n for n in range(users) if mask >> n & 1]])
+    bits = 1 << np.arange(users)
     total, allowed = np.zeros(len(rows)), np.ones(len(rows), dtype=bool)
-    most = instance.users if instance.cluster_size_max is None else instance.cluster_size_max
-    for m in range(instance.max_clusters):
+    most = problem.sizes.most or users
+    for m in range(problem.clusters):
         total += values[(rows == m) @ bits]
         size = (rows == m).sum(axis=1)
-        allowed &= (size == 0) | ((size >= instance.cluster_size_min) & (size <= most))
+        allowed &= (size == 0) | ((size >= problem.sizes.least) & (size <= most))
     if not allowed.any():
         return Optimum(None)
     best = int(np.argmax(np.where(allowed, total, -np.inf)))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from typing import Any
 
 import click
 
 from hisopt.experiments.campaigns.random_instances import draw_problems
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits
 from hisopt.solvers.base import Solver
 from hisopt.solvers.registry import registered
 from hisopt.solvers.run.runner import Run, Runner, contradictions
 
 
-def tasks_of(problem: Problem) -> list[tuple[Problem, type[Solver]]]:
+def tasks_of(problem: Problem) -> list[tuple[Problem, Solver[Any]]]:
     """Return the problem with every registered solver that serves it."""
     return [(problem, solver) for solver in registered(problem.kind) if solver.serves(problem)]
 

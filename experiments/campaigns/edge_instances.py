@@ -11,7 +11,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.instances import Gpu, IccInstance, Instance, Latent, PublicPrompt, QualityTable, Radio, StepLimits, Weights
-from hisopt.problem import CRITERIA, Criterion, Kind, Problem
+from hisopt.problems import CRITERIA, Criterion, Problem, problem_of
 from hisopt.text.corpus import shipped, unit_rows
 
 LARGEST = {"clustering": 7, "allocation": 8, "joint": 5, "full": 4, "steps": 5}  # users, where optima are enumerated
@@ -27,7 +27,7 @@ class Draft:
     """
 
     rng: np.random.Generator
-    kind: Kind
+    kind: str
     whole: bool
     users: int
     clusters: int
@@ -73,7 +73,7 @@ class Draft:
         )  # fmt: skip
 
 
-def draft(rng: np.random.Generator, kind: Kind, whole: bool, users: int, clusters: int) -> Draft:
+def draft(rng: np.random.Generator, kind: str, whole: bool, users: int, clusters: int) -> Draft:
     """Return a random draft in which server and devices cost about the same, so that something is to be decided."""
     total = int(rng.integers(1, 7))
     common, edge = int(rng.integers(0, min(3, total) + 1)), int(rng.integers(0, 3))
@@ -354,20 +354,27 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
 }
 
 
-def families(kind: Kind) -> list[str]:
+def families(kind: str) -> list[str]:
     """Return the names of the families of a problem."""
     return [family.__name__ for family, kinds in FAMILIES.items() if kind in kinds]
 
 
-def variants(kind: Kind) -> list[tuple[Criterion | None, bool]]:
+def variants(kind: str) -> list[tuple[Criterion | None, bool]]:
     """Return the criteria and kinds of SMs of a problem."""
     if kind == "clustering":
         return [(criterion, False) for criterion in CRITERIA]
     return [(None, False), (None, True)] if kind in _WITH_SMS else [(None, False)]
 
 
-def draw(kind: Kind, criterion: Criterion | None, whole: bool, family: str, seed: int) -> Problem:
+def draw(kind: str, criterion: Criterion | None, whole: bool, family: str, seed: int) -> Problem:
     """Return one instance of a family as a problem; the same arguments always give the same one."""
+    return draw_with_instance(kind, criterion, whole, family, seed)[1]
+
+
+def draw_with_instance(
+    kind: str, criterion: Criterion | None, whole: bool, family: str, seed: int
+) -> tuple[Instance | IccInstance, Problem]:
+    """Return what `draw` does with the instance that it is made from."""
     edge = next(f for f in FAMILIES if f.__name__ == family)
     place = zlib.crc32(f"{kind} {whole} {family}".encode())
     rng = np.random.default_rng([place, seed])
@@ -378,6 +385,7 @@ def draw(kind: Kind, criterion: Criterion | None, whole: bool, family: str, seed
         d = draft(rng, kind, whole, users, clusters)
         edge(d)
         try:
-            return Problem(kind, d.build(), criterion, whole)
+            instance = d.build()
+            return instance, problem_of(kind, instance, criterion, whole_sms=whole)
         except ValueError:
             continue  # bounds that no steps meet, or limits on sizes that the instance itself refuses

@@ -20,14 +20,15 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
 from hisopt.errors import InputError
-from hisopt.evaluation import evaluate
 from hisopt.experiments.campaigns import brute_force, edge_instances
 from hisopt.experiments.campaigns.brute_force import Optimum, TooLarge
-from hisopt.problem import KINDS, Criterion, Kind, Problem
+from hisopt.instances.files import save as save_instance
+from hisopt.problems import PROBLEMS, Criterion, Problem
 from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.registry import registered
@@ -53,7 +54,7 @@ class Hang(BaseException):
 class Cell:
     """One family of one problem: what is drawn, and how it is solved."""
 
-    kind: Kind
+    kind: str
     criterion: Criterion | None
     whole: bool
     family: str
@@ -112,16 +113,16 @@ def _alarm(signum: int, frame: FrameType | None) -> None:
     raise Hang
 
 
-def solve_here(problem: Problem, solver: type[Solver], limits: Limits) -> Run | Finding:
+def solve_here(problem: Problem, solver: Solver[Any], limits: Limits) -> Run | Finding:
     """Solve in this process with an alarm at the limit and the grace, and check the outcome as the runner does."""
-    solver().prepare()
+    solver.prepare()
     before = signal.signal(signal.SIGALRM, _alarm)
     start = time.perf_counter()
     signal.setitimer(signal.ITIMER_REAL, limits.time_s + GRACE_S, 0.5)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            result = solver().solve(problem, limits)
+            result = solver.solve(problem, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except Hang:
         return Finding("hang", solver.name, f"still running {limits.time_s + GRACE_S:g} s after its start")
@@ -164,7 +165,7 @@ def judge(problem: Problem, optimum: Optimum | None, outcomes: list[Run | Findin
     found += [Finding("contradiction", "", line) for line in contradictions(runs)]
     if optimum is not None and optimum.decision is not None:
         assert optimum.value is not None
-        told = evaluate(problem, optimum.decision)
+        told = problem.evaluate(optimum.decision)
         if not told.feasible or told.objective is None or not _near(problem, told.objective, optimum.value):
             text = f"the evaluation finds {told.objective} {told.violations}, enumeration {optimum.value:.9g}"
             found.append(Finding("contradiction", "evaluation", text))
@@ -261,9 +262,9 @@ def _start() -> None:
 def save(folder: Path, cell: Cell, seed: int, found: list[Finding]) -> None:
     """Save an offending instance, and beside it what was found, with the seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    problem = edge_instances.draw(cell.kind, cell.criterion, cell.whole, cell.family, seed)
+    instance, _ = edge_instances.draw_with_instance(cell.kind, cell.criterion, cell.whole, cell.family, seed)
     name = "-".join(cell.label.replace(",", "").split()) + f"-{seed}"
-    problem.instance.save(folder / f"{name}.json")
+    save_instance(instance, folder / f"{name}.json")
     with (folder / "findings.jsonl").open("a") as lines:
         record = {"instance": f"{name}.json", "problem": cell.kind, "criterion": cell.criterion, "whole": cell.whole,
                   "family": cell.family, "seed": seed, "found": [vars(f) for f in found]}  # fmt: skip
@@ -271,7 +272,9 @@ def save(folder: Path, cell: Cell, seed: int, found: list[Finding]) -> None:
 
 
 @click.command()
-@click.option("--problem", "kinds", multiple=True, type=click.Choice(KINDS), help="Only this problem; may be repeated.")
+@click.option(
+    "--problem", "kinds", multiple=True, type=click.Choice(list(PROBLEMS)), help="Only this problem; may be repeated."
+)
 @click.option("--family", "chosen", multiple=True, help="Only this family; may be repeated.")
 @click.option("--instances", default=10_000, show_default=True, help="Instances a problem, shared by its families.")
 @click.option("--seed", default=0, show_default=True, help="First seed; instance i of a family uses seed + i.")
@@ -283,15 +286,15 @@ def save(folder: Path, cell: Cell, seed: int, found: list[Finding]) -> None:
               help="Folder of the offending instances.")  # fmt: skip
 @click.option("--without", multiple=True, help="Leave this solver out; may be repeated.")
 def main(
-    kinds: tuple[Kind, ...], chosen: tuple[str, ...], instances: int, seed: int, in_process: bool, slow_rate: float,
+    kinds: tuple[str, ...], chosen: tuple[str, ...], instances: int, seed: int, in_process: bool, slow_rate: float,
     time_limit: float, jobs: int, folder: Path, without: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Solve instances at the edges; exit code 1 if a claim is refuted, a solver crashes, hangs or breaks a constraint."""
     for name in chosen:
-        if name not in {known for kind in KINDS for known in edge_instances.families(kind)}:
+        if name not in {known for kind in PROBLEMS for known in edge_instances.families(kind)}:
             raise click.BadParameter(f"{name!r}: no such family", param_hint="--family")
     cells = []
-    for kind in kinds or KINDS:
+    for kind in kinds or PROBLEMS:
         places = [
             (criterion, whole, family)
             for criterion, whole in edge_instances.variants(kind)

@@ -53,7 +53,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hisopt/certificate.py": ("tests/test_certificate.py",),
     "hisopt/optimality_proof.py": ("tests/test_optimality_proof.py",),
     "hisopt/equations.py": ("tests/test_equations.py", *_JOINT),
-    "hisopt/evaluation.py": ("tests/test_evaluation.py", "tests/test_equations.py", *_JOINT),
+    "hisopt/problems/constraints.py": ("tests/test_evaluation.py", "tests/test_equations.py", *_JOINT),
     "solvers/run/checks.py": ("tests/solvers/test_checks.py",),
 }
 _CHECKS = ("check", "beats", "_close", "contradictions")  # what is said of claims

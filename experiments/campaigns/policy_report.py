@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hisopt import Limits, Problem
+from hisopt import Limits
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
 from hisopt.files import save_svg, write_atomically
 from hisopt.instances import Instance
 from hisopt.instances.scenario import Scenario
+from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.policy import ippo
@@ -205,7 +206,7 @@ def times(path: Path, instances: list[Instance]) -> dict[str, float]:
         steps = ippo.decide(policy, instance)
         optimal_sms(work_costs(instance, *steps), float(instance.edge.sms))
 
-    return {"policy": median(by_policy), "exact": median(lambda i: JointExact().solve(Problem("joint", i), Limits()))}
+    return {"policy": median(by_policy), "exact": median(lambda i: JointExact().solve(Joint(i), Limits()))}
 
 
 def percent(value: float) -> str:

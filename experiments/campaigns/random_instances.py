@@ -12,7 +12,8 @@ from hisopt.decision import Decision
 from hisopt.equations import cluster_work
 from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio, StepLimits, Weights
 from hisopt.instances.scenario import PRESETS, path_gain
-from hisopt.problem import CRITERIA, Problem
+from hisopt.problems import CRITERIA, Allocation, Clustering, Full, Joint, Problem, Steps, problem_of
+from hisopt.solvers.base import whole_sms
 from hisopt.text.corpus import shipped, unit_rows
 
 
@@ -53,23 +54,23 @@ def draw_feasible_steps(rng: np.random.Generator, limits: StepLimits, users: int
 
 def draw_decision(rng: np.random.Generator, problem: Problem) -> Decision:
     """Return a decision that is feasible but for limits on cluster sizes: random clusters, steps and SMs."""
+    drawn = rng.integers(0, problem.max_clusters, problem.users)
+    if isinstance(problem, Clustering):
+        return Decision(clusters=drawn)
+    assert isinstance(problem, (Allocation, Joint, Full, Steps))
     instance = problem.instance
-    given = problem.kind not in ("clustering", "full")
-    clusters = instance.clusters if given else rng.integers(0, instance.max_clusters, instance.users)
-    assert clusters is not None
+    clusters = drawn if isinstance(problem, Full) else instance.labels
     common, edge = draw_feasible_steps(rng, instance.steps, instance.users).T
     if not isinstance(instance, Instance):
         return Decision.of_steps(instance.steps.total, common, edge, clusters=clusters)
-    if problem.kind == "allocation":
-        assert instance.given_common is not None
-        assert instance.given_edge is not None
-        common, edge = instance.given_common, instance.given_edge
+    if isinstance(problem, Allocation):
+        common, edge = instance.given_steps
     common_max, edge_sum = cluster_work(clusters, instance.max_clusters, common, edge)
     busy = common_max + edge_sum > 0
     budget = float(instance.edge.sms)
     share = busy * rng.dirichlet(np.ones(instance.max_clusters))
     sms = 0.99 * budget * share / max(float(share.sum()), 1e-300)
-    if problem.integer_sms:
+    if whole_sms(problem):
         sms = busy + np.floor((budget - busy.sum()) / budget * sms)
     return Decision.of_steps(instance.steps.total, common, edge, sms, clusters)
 
@@ -129,18 +130,18 @@ def draw_problems(seed: int) -> Iterator[Problem]:
     rng = np.random.default_rng(seed)
     instance = draw_instance(rng, int(rng.integers(2, 8)), int(rng.integers(1, 3)))
     for criterion in CRITERIA:
-        yield Problem("clustering", instance, criterion)
+        yield Clustering.of(instance, criterion)
     users = int(rng.integers(1, 9))
     instance = draw_instance(rng, users, int(rng.integers(1, min(users, 4) + 1)))
     for integer in (False, True):
-        yield Problem("allocation", instance, integer_sms=integer)
+        yield problem_of(Allocation.kind, instance, whole_sms=integer)
     users = int(rng.integers(1, 6))
     instance = draw_instance(rng, users, int(rng.integers(1, min(users, 3) + 1)))
     for integer in (False, True):
-        yield Problem("joint", instance, integer_sms=integer)
+        yield problem_of(Joint.kind, instance, whole_sms=integer)
     users = int(rng.integers(1, 5))
     instance = draw_instance(rng, users, int(rng.integers(1, min(users, 2) + 1)))
     for integer in (False, True):
-        yield Problem("full", instance, integer_sms=integer)
+        yield problem_of(Full.kind, instance, whole_sms=integer)
     users = int(rng.integers(1, 9))
-    yield Problem("steps", draw_instance(rng, users, int(rng.integers(1, min(users, 3) + 1)), icc=True))
+    yield problem_of(Steps.kind, draw_instance(rng, users, int(rng.integers(1, min(users, 3) + 1)), icc=True))

@@ -16,34 +16,32 @@ from typing import Any
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits
 from hisopt.solvers.base import Solver
-from hisopt.solvers.policy.learned import SUFFIX
 from hisopt.solvers.run.runner import Run, Runner, versions
 
 _FIELDS = frozenset(field for field in Run.__dataclass_fields__ if field != "lost")
 
 
-def record_name(problem: Problem, solver: type[Solver], limits: Limits) -> str:
+def record_name(problem: Problem, solver: Solver[Any], limits: Limits) -> str:
     """Return the name of a run: a hash of instance, problem, solver and its source, options, limits, seed and versions."""
     parts = [
-        problem.instance.content_hash, problem.kind, problem.criterion, problem.integer_sms,
-        solver.name, source_hash(solver), repr(solver()), vars(limits), versions(solver),
+        problem.content_hash, problem.record(), solver.name, source_hash(solver), solver.options, vars(limits),
+        versions(solver),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def source_hash(solver: type[Solver]) -> str:
+def source_hash(solver: Solver[Any]) -> str:
     """Return a hash of a solver's source and of every module of hisopt that it imports, directly or not.
 
     A policy given as a file counts, too. Modules that a user's own solver imports from elsewhere do not.
     """
     digest = hashlib.sha256()
-    policy = str(getattr(solver, "_source", "")).rpartition(":")[0]
-    if policy.endswith(SUFFIX):
+    if policy := getattr(solver, "policy", ""):
         digest.update(Path(policy).read_bytes())
-    ahead, seen = [base.__module__ for base in solver.__mro__ if issubclass(base, Solver)], set()
+    ahead, seen = [base.__module__ for base in type(solver).__mro__ if issubclass(base, Solver)], set()
     while ahead:
         name = ahead.pop()
         if name in seen:
@@ -124,7 +122,7 @@ class Store:
         if self.folder is not None:
             write_atomically(self.folder / f"{name}.json", json.dumps(record, allow_nan=False) + "\n")
 
-    def run_all(self, runner: Runner, tasks: Iterable[tuple[Problem, type[Solver]]]) -> Iterator[dict[str, Any]]:
+    def run_all(self, runner: Runner, tasks: Iterable[tuple[Problem, Solver[Any]]]) -> Iterator[dict[str, Any]]:
         """Yield the record of every task in order, solving those that are not kept yet.
 
         A run that the runner itself lost says nothing of its solver: it is yielded, with a line on standard error, but not
@@ -140,9 +138,9 @@ class Store:
                 yield known[name]
                 continue
             run = next(fresh)
-            record = run.to_dict() | {"instance": problem.instance.content_hash}
+            record = run.to_dict() | {"instance": problem.content_hash}
             if run.lost:
-                print(f"{problem.label}: {run.solver.name}: not kept, {run.message}", file=sys.stderr)
+                print(f"{problem.label}: {run.solver.label}: not kept, {run.message}", file=sys.stderr)
             else:
                 self.write(name, record)
             yield record

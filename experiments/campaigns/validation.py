@@ -11,12 +11,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from hisopt import Decision, Limits, Problem, evaluate
+from hisopt import Decision, Limits, Problem
 from hisopt.equations import given_work_costs, optimal_sms, rule_similarity
 from hisopt.experiments.campaigns.random_instances import paper_preset
 from hisopt.experiments.campaigns.records import Store
 from hisopt.files import write_atomically
 from hisopt.instances import Instance
+from hisopt.problems import Allocation, Clustering, Full, Joint
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.allocation.whole import IntegerAllocation, RoundDown
 from hisopt.solvers.base import Solver
@@ -41,9 +42,9 @@ class Campaign:
     def __init__(self, runner: Runner, store: Store) -> None:
         self.runner, self.store = runner, store
 
-    def solve(self, problem: Problem, *solvers: type[Solver]) -> list[dict[str, Any]]:
+    def solve(self, problem: Problem, *solvers: type[Solver[Any]]) -> list[dict[str, Any]]:
         """Return the records of some solvers on a problem; raise `Missing` for one without a feasible decision."""
-        records = list(self.store.run_all(self.runner, [(problem, solver) for solver in solvers]))
+        records = list(self.store.run_all(self.runner, [(problem, solver()) for solver in solvers]))
         for record in records:
             if record["solution_status"] != "feasible" or record["decision"] is None:
                 reason = record["message"] or "no feasible decision"
@@ -56,7 +57,7 @@ class Campaign:
         row: dict[str, Any] = {"users": users, "seed": seed}
         labels = {}
         for criterion in ("mean", "centroid"):
-            problem = Problem("clustering", instance, criterion)
+            problem = Clustering.of(instance, criterion)
             hac, refined = self.solve(problem, Hac, HacRefined)
             if criterion == "mean" or users <= _CENTROID_UP_TO:
                 (best,) = self.solve(problem, BranchBound)
@@ -73,11 +74,10 @@ class Campaign:
                 "hac": np.array(hac["decision"]["clusters"]),
                 "best": np.array(best["decision"]["clusters"]),
             }
-        assert instance.embeddings is not None
         joint = {}
         for name, clusters in labels["mean"].items():
-            given = instance.replace(clusters=clusters)
-            (run,) = self.solve(Problem("joint", given), JointExact)
+            given = instance.with_clusters(clusters)
+            (run,) = self.solve(Joint(given), JointExact)
             joint[name] = run["objective"]
             same = clusters[:, None] == clusters[None, :]
             inner = np.asarray((instance.similarity_matrix * same).sum(axis=1) / same.sum(axis=1))
@@ -89,7 +89,7 @@ class Campaign:
                 row |= self.theorem_1(given, *map(np.array, steps))
         row["utility_hac"], row["utility_best_clusters"] = joint["hac"], joint["best"]
         if users <= 10:
-            exact, two_stage = self.solve(Problem("full", instance), Subsets, TwoStage)
+            exact, two_stage = self.solve(Full(instance), Subsets, TwoStage)
             row["full_loss"] = (exact["objective"] - two_stage["objective"]) / abs(exact["objective"])
         return row
 
@@ -101,13 +101,13 @@ class Campaign:
         if len(busy) < 2 or not all((common + edge)[labels == m].any() for m in busy):
             common, edge = np.full(given.users, middle[0]), np.full(given.users, middle[1])
         instance = given.replace(given_common=common, given_edge=edge)
-        problem, whole = Problem("allocation", instance), Problem("allocation", instance, integer_sms=True)
+        problem, whole = Allocation(instance), Allocation(instance, whole_sms=True)
         (closed,) = self.solve(problem, ClosedForm)
         integer, down = self.solve(whole, IntegerAllocation, RoundDown)
         cost, budget = given_work_costs(instance), float(instance.edge.sms)
         sms, price = np.array(closed["decision"]["sms"]), closed["details"]["price_of_an_sm"]
         used = cost > 0
-        value = evaluate(problem, Decision(sms=optimal_sms(cost, budget))).objective
+        value = problem.evaluate(Decision(sms=optimal_sms(cost, budget))).objective
         assert value is not None
         return {
             "kkt_stationarity": float(np.abs(cost[used] / sms[used] ** 2 / price - 1).max()),

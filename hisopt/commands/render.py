@@ -11,7 +11,7 @@ from hisopt.result import SolutionStatus, relative_gap
 
 if TYPE_CHECKING:
     from hisopt.commands.request import Setting
-    from hisopt.problem import Problem
+    from hisopt.problems import Problem
     from hisopt.solvers.run.runner import Run
 
 COLUMNS = ("solver", "guarantee", "termination", "objective", "bound", "gap", "to best bound", "seconds", "checked")
@@ -43,7 +43,7 @@ def cells(run: Run, bound: float | None) -> list[str]:
     """Return one row, as text."""
     checked = {"feasible": "yes", "infeasible": "INFEASIBLE", "none": "-"}[run.solution_status.value]
     return [
-        run.solver.name,
+        run.solver.label,
         run.solver.guarantee.value,
         run.termination.value,
         _number(run.objective),

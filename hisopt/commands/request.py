@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
+from hisopt.problems import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
     from hisopt.instances import IccInstance, Instance
     from hisopt.instances.scenario import Scenario
-    from hisopt.problem import Problem
+    from hisopt.problems import Problem
     from hisopt.solvers.base import Solver
     from hisopt.text.corpus import Corpus
 
@@ -68,10 +69,9 @@ def settings(options: dict[str, Any]) -> list[Setting]:
         instance, measured = _profiled(instance, options["profile"])
         instance, fitted = _with_quality(instance, options)
         try:
-            problems, notes = _problems(instance, options)
+            filled, problems, notes = _problems(instance, options)
         except InputError as error:
             raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
-        filled = problems[-1].instance
         found.append(
             Setting(filled, source, options["instance"] is None, seed, tuple(problems), (*measured, *fitted, *notes))
         )
@@ -80,10 +80,10 @@ def settings(options: dict[str, Any]) -> list[Setting]:
 
 def check_words(options: dict[str, Any]) -> None:
     """Raise `InputError` for a kind of problem or a criterion that is unknown."""
-    from hisopt.problem import CRITERIA, KINDS
+    from hisopt.problems import CRITERIA, PROBLEMS
 
     for name, value, known in (
-        *(("--problem", kind, KINDS) for kind in options["kinds"]),
+        *(("--problem", kind, tuple(PROBLEMS)) for kind in options["kinds"]),
         *(("--criterion", criterion, CRITERIA) for criterion in options["criteria"]),
     ):
         if value not in known:
@@ -192,33 +192,35 @@ def _with_quality(
     return instance.replace(quality=table), [note]
 
 
-def _problems(instance: Instance | IccInstance, options: dict[str, Any]) -> tuple[list[Problem], list[str]]:
-    """Return the problems asked for, on an instance whose missing clusters and steps are filled in, and notes on that."""
-    from hisopt.instances import Instance
-    from hisopt.problem import CRITERIA, KINDS, WITH_SMS, Problem, missing_fields
+def _problems(
+    instance: Instance | IccInstance, options: dict[str, Any]
+) -> tuple[Instance | IccInstance, list[Problem], list[str]]:
+    """Return the instance with missing clusters and steps filled in, the problems asked for on it, and notes on that."""
+    from hisopt.problems import CRITERIA, PROBLEMS, WITH_SMS, Clustering
 
-    his = isinstance(instance, Instance)
-    kinds = options["kinds"] or (KINDS[:4] if his else ("clustering", "steps"))
+    usual = [kind for kind, problem in PROBLEMS.items() if problem is Clustering or problem.model == instance.model]
+    kinds = options["kinds"] or usual
     if options["criteria"] and "clustering" not in kinds:
         raise InputError("--criterion: only clustering has criteria")
     instance, notes = _filled(instance, kinds, chosen=bool(options["kinds"]))
     problems = []
     for kind in dict.fromkeys(kinds):
-        missing = missing_fields(kind, instance)
+        missing = PROBLEMS[kind].missing(instance)
         if missing and not options["kinds"]:
             notes.append(f"{kind} left out: the instance has no {', '.join(missing)}")
             continue
-        if kind == "clustering":
+        if PROBLEMS[kind] is Clustering:
             criteria = options["criteria"] or CRITERIA
-            problems += [Problem(kind, instance, criterion) for criterion in dict.fromkeys(criteria)]
+            problems += [problem_of(kind, instance, criterion) for criterion in dict.fromkeys(criteria)]
             continue
-        if options["sms"] != "integer" or kind not in WITH_SMS:
-            problems.append(Problem(kind, instance))
-        if options["sms"] != "real" and kind in WITH_SMS:
-            problems.append(Problem(kind, instance, integer_sms=True))
+        sms = PROBLEMS[kind] in WITH_SMS
+        if options["sms"] != "integer" or not sms:
+            problems.append(problem_of(kind, instance))
+        if options["sms"] != "real" and sms:
+            problems.append(problem_of(kind, instance, whole_sms=True))
     if not problems:
         raise InputError("the instance has too little data for any problem: " + "; ".join(notes))
-    return problems, notes
+    return instance, problems, notes
 
 
 def _filled(
@@ -255,27 +257,27 @@ def _filled(
 
 
 def _needs_embeddings(instance: Instance | IccInstance, kinds: Sequence[str]) -> bool:
-    from hisopt.problem import KINDS, missing_fields
+    from hisopt.problems import PROBLEMS
 
-    return any("embeddings" in missing_fields(kind, instance) for kind in KINDS if kind in kinds) or (
+    return any("embeddings" in PROBLEMS[kind].missing(instance) for kind in kinds) or (
         instance.clusters is None or (instance.similarity is None and set(kinds) & {"joint", "steps"} != set())
     )
 
 
-def tasks(problems: Sequence[Problem], names: Sequence[str], policy: str | None) -> list[tuple[Problem, type[Solver]]]:
+def tasks(problems: Sequence[Problem], names: Sequence[str], policy: str | None) -> list[tuple[Problem, Solver[Any]]]:
     """Return each problem with each solver that serves it; raise `InputError` for a solver that serves none."""
-    from hisopt.solvers.policy.learned import trained
-    from hisopt.solvers.registry import select
+    from hisopt.solvers.policy.learned import solver_of
+    from hisopt.solvers.registry import parse, select
 
     found = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
     if policy is not None:
-        own = trained(policy)
+        own = solver_of(policy)
         if all(solver.name != own.name for _, solver in found):
             raise InputError(f"--policy: {policy} is a policy of {own.name}, which is not among the solvers asked for")
         found = [(p, own if solver.name == own.name else solver) for p, solver in found]
-    used = {solver.name for _, solver in found} | {getattr(solver, "_source", "") for _, solver in found}
     for name in names:
-        if name not in used:
+        asked = [parse(name, p.kind) for p in problems]
+        if not any(s is not None and s.serves(p) for s, p in zip(asked, problems, strict=True)):
             raise InputError(f"--solver: {name} does not serve {'; '.join(p.label for p in problems)} on this instance")
     if not found:
         raise InputError(f"no solver serves {'; '.join(p.label for p in problems)} on this instance")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hisopt.commands.render import Results
     from hisopt.commands.request import Setting
-    from hisopt.problem import Problem
+    from hisopt.problems import Problem
     from hisopt.solvers.base import Solver
     from hisopt.solvers.run.runner import Run
 
@@ -151,6 +151,7 @@ def _solve(options: dict[str, Any]) -> int:
     from hisopt.commands.request import settings, tasks
     from hisopt.errors import InputError
     from hisopt.files import deliver, require_writable
+    from hisopt.instances.files import save
     from hisopt.solvers.registry import check_names
     from hisopt.solvers.run.runner import contradictions
 
@@ -167,7 +168,7 @@ def _solve(options: dict[str, Any]) -> int:
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
     if options["save_instance"]:
-        found[0].instance.save(options["save_instance"])
+        save(found[0].instance, options["save_instance"])
     if options["export"]:
         return _export(found[0].problems, options["export"])
     write = _writer(options)
@@ -217,7 +218,7 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
 
 def _run(
-    found: list[Setting], work: list[list[tuple[Problem, type[Solver]]]], options: dict[str, Any]
+    found: list[Setting], work: list[list[tuple[Problem, Solver[Any]]]], options: dict[str, Any]
 ) -> tuple[list[tuple[Setting, list[Run]]], bool]:
     """Solve every task of every setting; return the runs of each, and whether an interrupt cut them short."""
     from rich.console import Console
@@ -255,10 +256,10 @@ def _run(
     return results, False
 
 
-def _describe_next(progress: Progress, bar: TaskID, tasks: list[tuple[Problem, type[Solver]]], runs: list[Run]) -> None:
+def _describe_next(progress: Progress, bar: TaskID, tasks: list[tuple[Problem, Solver[Any]]], runs: list[Run]) -> None:
     if len(runs) < len(tasks):
         problem, solver = tasks[len(runs)]
-        progress.update(bar, description=f"{problem.label}: {solver.name}")
+        progress.update(bar, description=f"{problem.label}: {solver.label}")
 
 
 def _describe(*, schema: bool) -> int:

@@ -14,7 +14,7 @@ from hisopt.result import SolutionStatus, Termination
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hisopt.problem import Problem
+    from hisopt.problems import Problem
     from hisopt.solvers.run.runner import Run
 
 _WIDE = 110  # characters that all columns take
@@ -84,7 +84,7 @@ def _table(problem: Problem, group: Sequence[Run], width: int, colour: bool, asc
     for run in group:
         if run.solution_status is SolutionStatus.NONE or run.violations:
             why = "; ".join(run.violations) or run.message
-            console.print(f"{run.solver.name}: {why}", markup=False)
+            console.print(f"{run.solver.label}: {why}", markup=False)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"
 
@@ -94,11 +94,12 @@ def _remarks(group: Sequence[Run]) -> list[str]:
     problem = group[0].problem
     for run in group:
         decision = run.decision
-        if run.termination is Termination.OPTIMAL and decision is not None and problem.criterion == "sum":
-            assert decision.clusters is not None
-            if len(set(decision.clusters.tolist())) == 1 < problem.instance.max_clusters:
-                return [
-                    "The proven optimum of 'sum' puts all users into one cluster: the program as printed is degenerate "
-                    "here, and a gap to it says nothing about a heuristic. Judge by 'mean' and 'centroid'."
-                ]
+        proven = run.termination is Termination.OPTIMAL and problem.detail == "sum"
+        if proven and decision is not None and decision.clusters is not None:
+            if len(set(decision.clusters.tolist())) > 1 or problem.max_clusters == 1:
+                continue
+            return [
+                "The proven optimum of 'sum' puts all users into one cluster: the program as printed is degenerate "
+                "here, and a gap to it says nothing about a heuristic. Judge by 'mean' and 'centroid'."
+            ]
     return []

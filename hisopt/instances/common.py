@@ -271,16 +271,26 @@ class System(Data):
     @cached_property
     def similarity_matrix(self) -> FloatArray:
         """S_ij = <e_i, e_j>, shape (N, N)."""
+        matrix = self.vectors @ self.vectors.T
+        return np.asarray((matrix + matrix.T) / 2)
+
+    @property
+    def vectors(self) -> FloatArray:
+        """The embeddings, shape (N, d), known to be there; `InputError` where they are not."""
         if self.embeddings is None:
             raise InputError("embeddings: missing, and this problem needs them")
-        matrix = self.embeddings @ self.embeddings.T
-        return (matrix + matrix.T) / 2
+        return self.embeddings
 
-    def save(self, path: str | Path) -> None:
-        """Write the instance as JSON (atomically), its embeddings beside it; see `hisopt.instances.files.save`."""
-        from hisopt.instances.files import save
+    @property
+    def labels(self) -> IntArray:
+        """The given clusters' labels, shape (N,), known to be there; `InputError` where they are not."""
+        if self.clusters is None:
+            raise InputError("clusters: missing, and this problem needs them")
+        return self.clusters
 
-        save(self, path)
+    def with_clusters(self, labels: IntArray) -> Self:
+        """Return the instance with other clusters; similarities that belonged to the clusters before are dropped."""
+        return self.replace(clusters=labels, similarity=None)
 
     model: ClassVar[str] = ""
 

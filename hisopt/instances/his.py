@@ -8,9 +8,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hisopt.arrays import IndexVector, IntArray
+from hisopt.errors import InputError
 from hisopt.instances.common import Gpu, System
-
-_LARGEST = 1e200  # part of the utility; squares and sums of smaller ones stay finite where they are needed
 
 
 class Instance(System):
@@ -61,30 +60,7 @@ class Instance(System):
             raise ValueError("given_common and given_edge: give both or none")
         if self.given_common is not None and self.given_edge is not None:
             self._check_given(self.given_common, self.given_edge)
-        self._check_scales()
         return self
-
-    def _check_scales(self) -> None:
-        """Refuse costs whose sums or squares would leave the floating-point range."""
-        from hisopt import equations  # it needs this module
-
-        work = self.steps.common_max + self.steps.edge_max * self.users
-        with np.errstate(all="ignore"):
-            load = self.max_clusters * float(np.sqrt(equations.edge_work_cost(self, np.asarray(self.users)) * work))
-            coupling = max(load, 1.0) * max(load / float(self.edge.sms), 1.0)
-            step = float(np.max(equations.device_step_cost(self)))
-            sizes = {
-                "edge": max(equations.edge_step_energy_cost(self) * work, coupling),
-                "devices": step * self.steps.total * self.users,
-                "radio, latent": -equations.transmission_cost(self),
-            }
-            bins = equations.quality_at_bins(self.quality, np.arange(self.steps.common_max + 1))
-            sizes["quality"] = self.weights.quality * float(np.max(np.abs(bins))) * self.users
-        for place, size in sizes.items():
-            if not abs(size) < _LARGEST:
-                raise ValueError(
-                    f"{place}: their part of the utility can reach {float(size):.3g}, must stay below 1e200"
-                )
 
     def _check_given(self, common: IntArray, edge: IntArray) -> None:
         limits = self.steps
@@ -96,3 +72,10 @@ class Instance(System):
             bad = np.flatnonzero((steps < low) | (steps > high))
             if len(bad):
                 raise ValueError(f"{name}: user {bad[0]} has {steps[bad[0]]}, must be in {low} .. {high}")
+
+    @property
+    def given_steps(self) -> tuple[IntArray, IntArray]:
+        """The given x_n and y_n, shapes (N,), known to be there; `InputError` where they are not."""
+        if self.given_common is None or self.given_edge is None:
+            raise InputError("given_common: missing, and this problem needs them")
+        return self.given_common, self.given_edge

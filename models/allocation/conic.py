@@ -11,7 +11,7 @@ from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs
 from hisopt.models.common import within_budget
-from hisopt.problem import Problem
+from hisopt.problems import Allocation
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Model:
     scale: float  # objective of P_II^B per unit of the program's
 
 
-def build(problem: Problem) -> Model:
+def build(problem: Allocation) -> Model:
     """State min sum A_m / v_m, sum v_m <= V, scaled to shares of one; ValueError where no cluster's work costs anything."""
-    cost = given_work_costs(problem.his)
+    cost = given_work_costs(problem.instance)
     clusters = np.flatnonzero(cost)
     if not len(clusters):
         raise ValueError("no cluster has steps on the server that cost anything: nothing to allocate")
@@ -37,31 +37,31 @@ def build(problem: Problem) -> Model:
     shares = cp.Variable(len(cost))
     budget = cp.sum(shares) <= 1
     program = cp.Problem(cp.Minimize(costs @ cp.inv_pos(shares)), [budget])
-    return Model(program, clusters, costs, shares, budget, total / float(problem.his.edge.sms))
+    return Model(program, clusters, costs, shares, budget, total / float(problem.instance.edge.sms))
 
 
-def insert(model: Model, problem: Problem, decision: Decision) -> None:
+def insert(model: Model, problem: Allocation, decision: Decision) -> None:
     """Set the shares to a decision's."""
-    assert decision.sms is not None
-    model.shares.save_value(np.asarray(decision.sms)[model.clusters] / float(problem.his.edge.sms))
+    model.shares.save_value(np.asarray(decision.cluster_sms)[model.clusters] / float(problem.instance.edge.sms))
 
 
-def extract(model: Model, problem: Problem) -> Decision:
+def extract(model: Model, problem: Allocation) -> Decision:
     """Return the SMs."""
-    budget = float(problem.his.edge.sms)
-    sms = np.zeros(problem.his.max_clusters)
+    budget = float(problem.instance.edge.sms)
+    sms = np.zeros(problem.instance.max_clusters)
     sms[model.clusters] = model.shares.value * budget
-    return Decision(sms=within_budget(sms, budget, integer=False, busy=given_busy(problem.his)))
+    return Decision(sms=within_budget(sms, budget, integer=False, busy=given_busy(problem.instance)))
 
 
-def price(model: Model, problem: Problem) -> float:
+def price(model: Model, problem: Allocation) -> float:
     """Return the multiplier beta of the budget, the shadow price of an SM, (45)."""
-    return float(model.budget.dual_value) * model.scale / float(problem.his.edge.sms)
+    return float(model.budget.dual_value) * model.scale / float(problem.instance.edge.sms)
 
 
-def dual_value(problem: Problem, price: float) -> float:
+def dual_value(problem: Allocation, price: float) -> float:
     """Return 2 sqrt(beta) sum sqrt(A) - beta V, a lower bound on P_II^B for every beta >= 0."""
     price = max(price, 0.0)
     return float(
-        2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.his)).sum() - price * float(problem.his.edge.sms)
+        2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.instance)).sum()
+        - price * float(problem.instance.edge.sms)
     )

@@ -9,19 +9,18 @@ from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
 from hisopt.models.common import ROOM, extract_labels, linear
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 
 
-def build(problem: Problem) -> pyo.ConcreteModel:
+def build(problem: Clustering) -> pyo.ConcreteModel:
     """State P_I: ``assigned[n, m]``, ``together[i, j, m]`` their product for i < j.
 
     ``sum`` is the integer linear program (26). ``mean`` bounds a cluster's value t_m by t_m |N_m| <= |s_m|^2
     (bilinear), ``centroid`` by t_m^2 <= |s_m|^2 (convex). Limits on sizes hold for clusters that are not empty.
     """
-    instance = problem.instance
-    similarity = instance.similarity_matrix
+    similarity = problem.similarity_matrix
     model = pyo.ConcreteModel(name=f"assignment_{problem.criterion}")
-    users, count = instance.users, instance.max_clusters
+    users, count = problem.users, problem.clusters
     model.users, model.clusters = pyo.RangeSet(0, users - 1), pyo.RangeSet(0, count - 1)
     model.pairs = pyo.Set(initialize=[(i, j) for i in range(users) for j in range(i + 1, users)], dimen=2)
     model.assigned = pyo.Var(model.users, model.clusters, domain=pyo.Binary)
@@ -39,7 +38,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         rule=lambda m, i, j, k: m.together[i, j, k] >= m.assigned[i, k] + m.assigned[j, k] - 1,
     )
     model.size = pyo.Expression(model.clusters, rule=lambda m, k: sum(m.assigned[n, k] for n in m.users))
-    least, most = instance.cluster_size_min, instance.cluster_size_max
+    least, most = problem.sizes.least, problem.sizes.most
     if most is not None:
         model.largest = pyo.Constraint(model.clusters, rule=lambda m, k: m.size[k] <= most)
     if least > 1:
@@ -64,10 +63,9 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     return model
 
 
-def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+def insert(model: pyo.ConcreteModel, problem: Clustering, decision: Decision) -> None:
     """Set the variables to a partition."""
-    assert decision.clusters is not None
-    labels = decision.clusters
+    labels = decision.labels
     for n in model.users:
         for k in model.clusters:
             model.assigned[n, k].set_value(int(labels[n] == k))
@@ -83,17 +81,15 @@ def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> No
             model.worth[k].set_value(worth)
 
 
-def limit_worth(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> bool:
+def limit_worth(model: pyo.ConcreteModel, problem: Clustering, decision: Decision) -> bool:
     """Add t_m <= |s(C)| + |N_m xor C| for every cluster C of a partition and every m; False if they were there.
 
     For ``centroid``: a user more or less changes |s| by at most its own length, 1, so the cuts hold for all partitions;
     they state the value of C itself without a square.
     """
-    assert decision.clusters is not None and problem.criterion is not None
-    embeddings = problem.instance.embeddings
-    assert embeddings is not None
+    embeddings = problem.points
     known = model.__dict__.setdefault("_limited", set())
-    members = {tuple(np.flatnonzero(decision.clusters == label).tolist()) for label in decision.clusters} - known
+    members = {tuple(np.flatnonzero(decision.labels == label).tolist()) for label in decision.labels} - known
     for cluster in sorted(members):
         value = clustering_value(problem.criterion, embeddings[list(cluster)], np.zeros(len(cluster), dtype=np.int64))
         for k in model.clusters:
@@ -104,7 +100,7 @@ def limit_worth(model: pyo.ConcreteModel, problem: Problem, decision: Decision) 
     return bool(members)
 
 
-def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Clustering) -> Decision:
     """Return the labels."""
     return Decision(clusters=extract_labels(model))
 

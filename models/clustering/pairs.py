@@ -10,10 +10,10 @@ import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.models.common import linear
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 
 
-def build(problem: Problem) -> pyo.ConcreteModel:
+def build(problem: Clustering) -> pyo.ConcreteModel:
     """State P_I: ``together[i, j]`` for i < j, made transitive by triangle inequalities.
 
     ``sum``: at most M users are representatives (the lowest of their cluster). ``mean``: ``in_size[n, k]`` says that
@@ -22,8 +22,7 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     """
     if problem.criterion not in ("sum", "mean"):
         raise ValueError(f"pair variables state sum and mean, not {problem.criterion}")
-    instance = problem.instance
-    users = instance.users
+    users = problem.users
     model = pyo.ConcreteModel(name=f"pairs_{problem.criterion}")
     model.users = pyo.RangeSet(0, users - 1)
     model.pairs = pyo.Set(initialize=list(combinations(range(users), 2)), dimen=2)
@@ -35,20 +34,19 @@ def build(problem: Problem) -> pyo.ConcreteModel:
         model.triangles.add(a + c - b <= 1)
         model.triangles.add(b + c - a <= 1)
     model.others = pyo.Expression(model.users, rule=lambda m, n: sum(_others(m.together, n, users)))
-    least, most = instance.cluster_size_min, instance.cluster_size_max or users
+    least, most = problem.sizes.least, problem.sizes.most or users
     if least > 1 or most < users:
         model.sizes = pyo.Constraint(model.users, rule=lambda m, n: (least - 1, m.others[n], most - 1))
     if problem.criterion == "sum":
-        _state_sum(model, instance.similarity_matrix, instance.max_clusters)
+        _state_sum(model, problem.similarity_matrix, problem.clusters)
     else:
-        _state_mean(model, instance.similarity_matrix, instance.max_clusters, range(least, most + 1))
+        _state_mean(model, problem.similarity_matrix, problem.clusters, range(least, most + 1))
     return model
 
 
-def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+def insert(model: pyo.ConcreteModel, problem: Clustering, decision: Decision) -> None:
     """Set the variables to a partition."""
-    assert decision.clusters is not None
-    labels = decision.clusters
+    labels = decision.labels
     for i, j in model.pairs:
         model.together[i, j].set_value(int(labels[i] == labels[j]))
     for n in model.users:
@@ -64,9 +62,9 @@ def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> No
             model.share[i, j].set_value(float(labels[i] == labels[j]) / size)
 
 
-def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Clustering) -> Decision:
     """Return the labels, 0 .. M-1 in the order of the representatives."""
-    labels = np.full(problem.instance.users, -1, dtype=np.int64)
+    labels = np.full(problem.users, -1, dtype=np.int64)
     count = 0
     for i in model.users:
         if labels[i] < 0:

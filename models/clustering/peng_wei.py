@@ -9,7 +9,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 
 
 @dataclass(frozen=True)
@@ -22,38 +22,37 @@ class Model:
     nonnegative: cp.Constraint
 
 
-def build(problem: Problem) -> Model:
+def build(problem: Clustering) -> Model:
     """State max <S, Z> over Z psd, Z >= 0, Z 1 = 1, tr Z <= M.
 
     Z = sum over clusters of 1 1^T / |N_m| is feasible with the value of ``mean``. For ``centroid`` the tightest
     bound of the form |s_m| <= (tau |N_m| + |s_m|^2 / (tau |N_m|)) / 2 with one tau is sqrt(N mean*): the spherical
     relaxation that follows from this matrix is Cauchy-Schwarz on its value.
     """
-    similarity = problem.instance.similarity_matrix
-    users = problem.instance.users
+    similarity = problem.similarity_matrix
+    users = problem.users
     matrix = cp.Variable((users, users), PSD=True)
     rows = cp.sum(matrix, axis=1) == 1
     nonnegative = matrix >= 0
     program = cp.Problem(
         cp.Maximize(cp.trace(similarity @ matrix)),
-        [rows, nonnegative, cp.trace(matrix) <= problem.instance.max_clusters],
+        [rows, nonnegative, cp.trace(matrix) <= problem.clusters],
     )
     return Model(program, matrix, rows, nonnegative)
 
 
-def insert(model: Model, problem: Problem, decision: Decision) -> None:
+def insert(model: Model, problem: Clustering, decision: Decision) -> None:
     """Set Z to the matrix of a partition."""
-    assert decision.clusters is not None
-    labels = decision.clusters
+    labels = decision.labels
     together = labels[:, None] == labels[None, :]
     model.matrix.save_value(together / together.sum(axis=1))
 
 
-def extract(model: Model, problem: Problem) -> Decision:
+def extract(model: Model, problem: Clustering) -> Decision:
     """Round Z: rows of its leading eigenvectors, grouped by k-means."""
     from sklearn.cluster import KMeans
 
-    count = problem.instance.max_clusters
+    count = problem.clusters
     vectors = np.linalg.eigh((model.matrix.value + model.matrix.value.T) / 2)[1][:, -count:]
     labels = KMeans(count, n_init=10, random_state=0).fit_predict(vectors)
     return Decision(clusters=labels.astype(np.int64))

@@ -9,20 +9,19 @@ from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, edge_work_cost, steps_sms
 from hisopt.models.common import extract_steps, insert_steps, linear
 from hisopt.models.joint.natural import add_work, most_work, separable_utility
-from hisopt.problem import Problem
+from hisopt.problems import Joint
 
 _TANGENTS = 17
 
 
-def build(problem: Problem) -> pyo.ConcreteModel:
+def build(problem: Joint) -> pyo.ConcreteModel:
     """State max of the separable utility minus q, q >= the tangents of S^2 / V, S = sum_m sqrt(c_m W_m).
 
     ``at_work[m, w]`` are binaries for W_m = w, so that the square roots are linear. The program is a relaxation of
     P_II, and `refine` makes it exact at a point.
     """
-    instance = problem.his
-    assert instance.clusters is not None
-    cost = edge_work_cost(instance, cluster_sizes(instance.clusters, instance.max_clusters))
+    instance = problem.instance
+    cost = edge_work_cost(instance, cluster_sizes(instance.labels, instance.max_clusters))
     most = most_work(instance).astype(int)
     model = pyo.ConcreteModel(name="joint_milp")
     add_work(model, instance)
@@ -46,35 +45,34 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     return model
 
 
-def refine(model: pyo.ConcreteModel, problem: Problem, tolerance: float) -> bool:
+def refine(model: pyo.ConcreteModel, problem: Joint, tolerance: float) -> bool:
     """Add the tangent at the model's current point; False if q is already within ``tolerance`` of S^2 / V there."""
     load = float(pyo.value(model.total_load))
-    if load**2 / float(problem.his.edge.sms) - pyo.value(model.coupling) <= tolerance:
+    if load**2 / float(problem.instance.edge.sms) - pyo.value(model.coupling) <= tolerance:
         return False
     _add_tangent(model, problem, load)
     return True
 
 
-def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:
     """Set the variables to a decision's steps; its SMs are taken to be those of Theorem 1."""
-    instance = problem.his
-    assert instance.clusters is not None
-    assert decision.steps_common is not None and decision.steps_edge is not None
-    insert_steps(model, decision.steps_common, decision.steps_edge)
+    instance = problem.instance
+    common, edge = decision.server_steps
+    insert_steps(model, common, edge)
     for k in model.clusters:
-        model.common_max[k].set_value(int(decision.steps_common[instance.clusters == k].max()))
+        model.common_max[k].set_value(int(common[instance.labels == k].max()))
     for k, w in model.levels:
         model.at_work[k, w].set_value(int(w == round(pyo.value(model.work[k]))))
     model.coupling.set_value(pyo.value(model.total_load) ** 2 / float(instance.edge.sms))
 
 
-def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
     """Return the steps, with SMs by Theorem 1."""
-    instance = problem.his
+    instance = problem.instance
     common, edge = extract_steps(model)
-    return Decision.of_steps(instance.steps.total, common, edge, steps_sms(instance, common, edge), instance.clusters)
+    return Decision.of_steps(instance.steps.total, common, edge, steps_sms(instance, common, edge), instance.labels)
 
 
-def _add_tangent(model: pyo.ConcreteModel, problem: Problem, point: float) -> None:
-    budget = float(problem.his.edge.sms)
+def _add_tangent(model: pyo.ConcreteModel, problem: Joint, point: float) -> None:
+    budget = float(problem.instance.edge.sms)
     model.tangents.add(model.coupling >= (2 * point / budget) * model.total_load - point**2 / budget)

@@ -20,13 +20,12 @@ from hisopt.equations import (
 )
 from hisopt.instances import Instance
 from hisopt.models.common import ROOM, add_steps, extract_steps, insert_steps, linear, sms_budget, within_budget
-from hisopt.problem import Problem
+from hisopt.problems import Joint
 
 
 def add_work(model: pyo.ConcreteModel, instance: Instance) -> None:
     """Add the users' steps and W_m = X_m + Y_m of each given cluster that has users, with X_m >= x_n."""
-    assert instance.clusters is not None
-    labels, limits = instance.clusters, instance.steps
+    labels, limits = instance.labels, instance.steps
     add_steps(model, instance)
     model.clusters = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
@@ -37,8 +36,7 @@ def add_work(model: pyo.ConcreteModel, instance: Instance) -> None:
 
 def most_work(instance: Instance) -> FloatArray:
     """Largest W_m of each cluster, shape (M,)."""
-    assert instance.clusters is not None
-    sizes = cluster_sizes(instance.clusters, instance.max_clusters)
+    sizes = cluster_sizes(instance.labels, instance.max_clusters)
     return np.where(sizes > 0, instance.steps.common_max + instance.steps.edge_max * sizes, 0)
 
 
@@ -55,28 +53,27 @@ def separable_utility(model: pyo.ConcreteModel, instance: Instance) -> Any:
     )
 
 
-def build(problem: Problem) -> pyo.ConcreteModel:
+def build(problem: Joint) -> pyo.ConcreteModel:
     """State P_II: binaries for x_n, whole y_n, t_m v_m >= c_m W_m for the cost t_m of a cluster's work, sum v_m <= V."""
-    instance = problem.his
-    assert instance.clusters is not None
+    instance = problem.instance
     budget = sms_budget(problem)
-    cost = edge_work_cost(instance, cluster_sizes(instance.clusters, instance.max_clusters))
+    cost = edge_work_cost(instance, cluster_sizes(instance.labels, instance.max_clusters))
     model = pyo.ConcreteModel(name="joint")
     add_work(model, instance)
-    if problem.integer_sms:
+    if problem.whole_sms:
         model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(0, budget))
     else:
         model.sms = pyo.Var(model.clusters, bounds=(0, budget))
     # With SMs by Theorem 1 a cluster's cost is sqrt(c W) times the sum of these, over V.
     most = np.sqrt(cost * most_work(instance))
-    if problem.integer_sms:
+    if problem.whole_sms:
         model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most[k] ** 2))
     else:
         model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most[k] * most.sum() / budget))
     model.definition = pyo.Constraint(
         model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) * m.work[k]
     )
-    if problem.integer_sms:  # work that costs nothing needs an SM, too
+    if problem.whole_sms:  # work that costs nothing needs an SM, too
         largest = most_work(instance)
         model.served_by = pyo.Constraint(
             model.clusters,
@@ -90,30 +87,28 @@ def build(problem: Problem) -> pyo.ConcreteModel:
     return model
 
 
-def insert(model: pyo.ConcreteModel, problem: Problem, decision: Decision) -> None:
+def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:
     """Set the variables to a decision."""
-    instance = problem.his
-    assert instance.clusters is not None and decision.sms is not None
-    assert decision.steps_common is not None and decision.steps_edge is not None
-    insert_steps(model, decision.steps_common, decision.steps_edge)
-    cost = edge_work_cost(instance, cluster_sizes(instance.clusters, instance.max_clusters))
+    instance = problem.instance
+    common, edge = decision.server_steps
+    insert_steps(model, common, edge)
+    cost = edge_work_cost(instance, cluster_sizes(instance.labels, instance.max_clusters))
     for k in model.clusters:
-        model.common_max[k].set_value(int(decision.steps_common[instance.clusters == k].max()))
-        work, sms = pyo.value(model.work[k]), float(decision.sms[k])
+        model.common_max[k].set_value(int(common[instance.labels == k].max()))
+        work, sms = pyo.value(model.work[k]), float(decision.cluster_sms[k])
         model.sms[k].set_value(sms)
         model.cost[k].set_value(float(cost[k]) * work / sms if work else 0.0)
 
 
-def extract(model: pyo.ConcreteModel, problem: Problem) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
     """Return steps and SMs; real SMs are those of Theorem 1 for the steps found, free of the solver's tolerances."""
-    instance = problem.his
-    assert instance.clusters is not None
+    instance = problem.instance
     common, edge = extract_steps(model)
     sms = np.zeros(instance.max_clusters)
-    if problem.integer_sms:
+    if problem.whole_sms:
         for k in model.clusters:
             sms[k] = pyo.value(model.sms[k])
         sms = within_budget(sms, sms_budget(problem), integer=True)
     else:
         sms = steps_sms(instance, common, edge)
-    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
+    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)

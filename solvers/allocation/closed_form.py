@@ -8,57 +8,56 @@ import numpy as np
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_busy, given_work_costs, optimal_sms
-from hisopt.problem import Problem
+from hisopt.problems import Allocation
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
 
 @dataclass(frozen=True)
-class ClosedForm(Solver):
+class ClosedForm(Solver[Allocation]):
     """Theorem 1, (39), with its value (sum sqrt A)^2 / V as bound and the multiplier (45) as the price of an SM."""
 
     name = "closed-form"
-    kinds = ("allocation",)
+    problems = (Allocation,)
     guarantee = Guarantee.EXACT
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """See the class."""
-        cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
+        cost, budget = given_work_costs(problem.instance), float(problem.instance.edge.sms)
         price = float((np.sqrt(cost).sum() / budget) ** 2)
         return SolverResult(
             Termination.OPTIMAL,
-            Decision(sms=optimal_sms(cost, budget, given_busy(problem.his))),
+            Decision(sms=optimal_sms(cost, budget, given_busy(problem.instance))),
             price * budget,
             details={"price_of_an_sm": price},
         )
 
 
 @dataclass(frozen=True)
-class EqualUsers(Solver):
+class EqualUsers(Solver[Allocation]):
     """SMs in proportion to the clusters' sizes (Fig. 16)."""
 
     name = "equal-users"
-    kinds = ("allocation",)
+    problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.his
-        assert instance.clusters is not None
-        share = cluster_sizes(instance.clusters, instance.max_clusters) / instance.users
+        instance = problem.instance
+        share = cluster_sizes(instance.labels, instance.max_clusters) / instance.users
         return SolverResult(Termination.COMPLETED, Decision(sms=float(instance.edge.sms) * share))
 
 
 @dataclass(frozen=True)
-class EqualClusters(Solver):
+class EqualClusters(Solver[Allocation]):
     """The same SMs for every cluster (Fig. 16)."""
 
     name = "equal-clusters"
-    kinds = ("allocation",)
+    problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.his
+        instance = problem.instance
         share = np.full(instance.max_clusters, float(instance.edge.sms) / instance.max_clusters)
         return SolverResult(Termination.COMPLETED, Decision(sms=share))

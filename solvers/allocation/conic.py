@@ -7,27 +7,26 @@ from typing import Any, ClassVar
 
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs, optimal_sms
-from hisopt.evaluation import evaluate
-from hisopt.problem import Problem
+from hisopt.problems import Allocation
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Solver
 
 
 @dataclass(frozen=True)
-class _Conic(Solver):
-    kinds = ("allocation",)
+class _Conic(Solver[Allocation]):
+    problems = (Allocation,)
     guarantee = Guarantee.EXACT
     solver: ClassVar[str]
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """Solve the program; the bound is the Lagrangian at the solver's own multiplier, valid however inexact."""
         import cvxpy as cp
 
         from hisopt.models.allocation import conic as form
 
-        cost = given_work_costs(problem.his)
+        cost = given_work_costs(problem.instance)
         if not cost.any():
-            sms = optimal_sms(cost, float(problem.his.edge.sms), given_busy(problem.his))
+            sms = optimal_sms(cost, float(problem.instance.edge.sms), given_busy(problem.instance))
             return SolverResult(Termination.OPTIMAL, Decision(sms=sms), 0.0, "no work that costs anything")
         model = form.build(problem)
         try:
@@ -39,7 +38,7 @@ class _Conic(Solver):
             return SolverResult(Termination.NUMERICAL_ERROR, message=f"{self.solver}: {status}")
         price = form.price(model, problem)
         decision, bound = form.extract(model, problem), form.dual_value(problem, price)
-        objective = evaluate(problem, decision).objective
+        objective = problem.evaluate(decision).objective
         assert objective is not None
         gap = relative_gap(objective, bound)
         return SolverResult(

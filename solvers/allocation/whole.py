@@ -9,7 +9,7 @@ import numpy as np
 from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs, optimal_sms
-from hisopt.problem import Problem
+from hisopt.problems import Allocation, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
@@ -56,30 +56,24 @@ def _loss(cost: FloatArray, sms: FloatArray) -> FloatArray:
     return np.where(sms > 1, cost / (sms * np.maximum(sms - 1, 1)), np.inf)
 
 
-def integer_problem(solver: type[Solver], problem: Problem) -> bool:
-    """Whether the problem is one of the solver's kinds with whole SMs."""
-    return problem.kind in solver.kinds and problem.integer_sms
-
-
 @dataclass(frozen=True)
-class IntegerAllocation(Solver):
+class IntegerAllocation(Solver[Allocation]):
     """Whole SMs by marginal gains, exact."""
 
     name = "integer"
-    kinds = ("allocation",)
+    problems = (Allocation,)
     guarantee = Guarantee.EXACT
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """Allocation with whole SMs."""
-        return integer_problem(cls, problem)
+        return isinstance(problem, Allocation) and problem.whole_sms
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """See the class."""
-        cost, budget = given_work_costs(problem.his), float(problem.his.edge.sms)
+        cost, budget = given_work_costs(problem.instance), float(problem.instance.edge.sms)
         if budget > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
-        sms = marginal_allocation(cost, int(budget), given_busy(problem.his))
+        sms = marginal_allocation(cost, int(budget), given_busy(problem.instance))
         if sms is None:
             return SolverResult(Termination.INFEASIBLE, message="more busy clusters than SMs")
         used = cost > 0
@@ -89,24 +83,23 @@ class IntegerAllocation(Solver):
 
 
 @dataclass(frozen=True)
-class RoundDown(Solver):
+class RoundDown(Solver[Allocation]):
     """Theorem 1 rounded down (the paper's footnote 6), at least one SM a busy cluster, taken from the largest shares."""
 
     name = "round-down"
-    kinds = ("allocation",)
+    problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """Allocation with whole SMs."""
-        return integer_problem(cls, problem)
+        return isinstance(problem, Allocation) and problem.whole_sms
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """See the class."""
-        budget, busy = float(problem.his.edge.sms), given_busy(problem.his)
+        budget, busy = float(problem.instance.edge.sms), given_busy(problem.instance)
         if busy.sum() > budget:
             return SolverResult(Termination.COMPLETED, message="more busy clusters than SMs")
-        sms = np.floor(optimal_sms(given_work_costs(problem.his), budget, busy))
+        sms = np.floor(optimal_sms(given_work_costs(problem.instance), budget, busy))
         sms[busy & (sms < 1)] = 1
         while sms.sum() > budget:
             sms[np.argmax(sms)] -= 1

@@ -7,35 +7,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt.decision import Decision
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
 
 @dataclass(frozen=True)
-class OneCluster(Solver):
+class OneCluster(Solver[Clustering]):
     """Everyone together (GFIS, CFIS)."""
 
     name = "one-cluster"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
-        labels = np.zeros(problem.instance.users, dtype=np.int64)
+        labels = np.zeros(problem.users, dtype=np.int64)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))
 
 
 @dataclass(frozen=True)
-class RandomClusters(Solver):
+class RandomClusters(Solver[Clustering]):
     """A uniform label for every user."""
 
     name = "random"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.instance
-        labels = np.random.default_rng(limits.seed).integers(instance.max_clusters, size=instance.users)
+        labels = np.random.default_rng(limits.seed).integers(problem.clusters, size=problem.users)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

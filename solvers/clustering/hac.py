@@ -11,7 +11,7 @@ import numpy as np
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.instances import IccInstance, Instance
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
@@ -117,7 +117,7 @@ def clustered(instance: Instance | IccInstance) -> Instance | IccInstance:
     """Return the instance with HAC's clusters, unless it has clusters already."""
     if instance.clusters is not None or instance.embeddings is None:
         return instance
-    return instance.replace(clusters=average_linkage(instance.embeddings, instance.max_clusters))
+    return instance.with_clusters(average_linkage(instance.embeddings, instance.max_clusters))
 
 
 def _accelerator(users: int) -> str | None:
@@ -162,17 +162,15 @@ def _nearest(means: FloatArray, rows: IntArray) -> IntArray:
 
 
 @dataclass(frozen=True)
-class Hac(Solver):
+class Hac(Solver[Clustering]):
     """Algorithm 1, average linkage on 1 - S: scipy's up to 2,000 users, merges of reciprocal neighbours beyond."""
 
     name = "hac"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
     packages = ("scipy",)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.instance
-        assert instance.embeddings is not None
-        labels = average_linkage(instance.embeddings, instance.max_clusters)
+        labels = average_linkage(problem.points, problem.clusters)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hisopt.evaluation import evaluate
-from hisopt.problem import Problem
+from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.backend import optimise, solve_model
 from hisopt.solvers.base import Deadline, Solver
@@ -15,31 +14,30 @@ PROVEN = 1e-7  # relative; the gap up to which SCIP's bound stands beside its pa
 
 
 @dataclass(frozen=True)
-class IlpHighs(Solver):
+class IlpHighs(Solver[Clustering]):
     """(26) with linearised products in HiGHS; of the three criteria only ``sum`` is linear."""
 
     name = "ilp-highs"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.EXACT
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """The criterion ``sum``, with or without limits on sizes."""
-        return problem.kind == "clustering" and problem.criterion == "sum"
+        return isinstance(problem, Clustering) and problem.criterion == "sum"
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models.clustering import assignment
 
-        if (answer := impossible(problem.instance)) is not None:
+        if (answer := impossible(problem)) is not None:
             return answer
         return solve_model("highs", assignment, problem, limits)
 
 
 @dataclass(frozen=True)
-class IlpScip(Solver):
+class IlpScip(Solver[Clustering]):
     """The variables of (26) in SCIP: ``sum`` as printed, ``mean`` and ``centroid`` with quadratic definitions.
 
     SCIP's tolerance of 1e-8 on t^2 <= |s|^2 lets t be 1e-4 where s vanishes. Where its bound lies above the value of its
@@ -48,21 +46,20 @@ class IlpScip(Solver):
     """
 
     name = "ilp-scip"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.EXACT
     packages = ("pyscipopt", "pyomo")
     requires = ("pyscipopt",)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """Every criterion, with or without limits on sizes."""
-        return problem.kind == "clustering"
+        return isinstance(problem, Clustering)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models.clustering import assignment
 
-        if (refusal := impossible(problem.instance)) is not None:
+        if (refusal := impossible(problem)) is not None:
             return refusal
         deadline = Deadline(limits)
         model = assignment.build(problem)
@@ -72,7 +69,7 @@ class IlpScip(Solver):
             result = SolverResult(answer.termination, decision, answer.bound, answer.message)
             if result.termination is not Termination.OPTIMAL or decision is None or answer.bound is None:
                 return result
-            value = evaluate(problem, decision).objective
+            value = problem.evaluate(decision).objective
             if value is None or problem.criterion != "centroid" or relative_gap(value, answer.bound) <= PROVEN:
                 return result
             if deadline.passed or not assignment.limit_worth(model, problem, decision):

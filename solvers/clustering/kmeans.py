@@ -9,7 +9,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
@@ -25,24 +25,23 @@ def lloyd(points: FloatArray, clusters: int, seed: int) -> IntArray:
 
 
 @dataclass(frozen=True)
-class KMeans(Solver):
+class KMeans(Solver[Clustering]):
     """scikit-learn's k-means on the embeddings, best of ``restarts``; for unit vectors N - SSE is the ``mean``."""
 
     name = "kmeans"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
     requires = ("sklearn",)
     packages = ("scikit-learn",)
     restarts: int = 10
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
         from sklearn.cluster import KMeans as SklearnKMeans
         from sklearn.exceptions import ConvergenceWarning
 
-        instance = problem.instance
         with warnings.catch_warnings():  # fewer distinct prompts than clusters
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = SklearnKMeans(instance.max_clusters, n_init=self.restarts, random_state=limits.seed)
-            labels = model.fit_predict(instance.embeddings)
+            model = SklearnKMeans(problem.clusters, n_init=self.restarts, random_state=limits.seed)
+            labels = model.fit_predict(problem.points)
         return SolverResult(Termination.COMPLETED, Decision(clusters=np.asarray(labels, dtype=np.int64)))

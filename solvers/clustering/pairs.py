@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hisopt.problem import Problem
+from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult
 from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import Solver
@@ -12,24 +12,23 @@ from hisopt.solvers.clustering.branch_bound.size_limits import impossible
 
 
 @dataclass(frozen=True)
-class PairsHighs(Solver):
+class PairsHighs(Solver[Clustering]):
     """Pair variables with triangle inequalities: ``sum`` with representatives, ``mean`` with sizes as binaries."""
 
     name = "pairs-highs"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.EXACT
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """The criteria ``sum`` and ``mean``, with or without limits on sizes."""
-        return problem.kind == "clustering" and problem.criterion in ("sum", "mean")
+        return isinstance(problem, Clustering) and problem.criterion in ("sum", "mean")
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models.clustering import pairs
 
-        if (answer := impossible(problem.instance)) is not None:
+        if (answer := impossible(problem)) is not None:
             return answer
         return solve_model("highs", pairs, problem, limits)

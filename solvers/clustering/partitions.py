@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
+from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.instances import IccInstance, Instance
-from hisopt.problem import Problem
+from hisopt.problems import Clustering, Problem, Sizes
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
@@ -89,36 +88,32 @@ def labels_of(subsets: list[int], users: int) -> IntArray:
     return labels
 
 
-def allowed_sizes(instance: Instance | IccInstance, sizes: FloatArray) -> np.ndarray:
+def allowed_sizes(limits: Sizes, sizes: FloatArray) -> BoolArray:
     """Whether clusters of the given sizes are allowed."""
-    largest = instance.cluster_size_max or instance.users
-    return (sizes >= instance.cluster_size_min) & (sizes <= largest)
+    return np.asarray((sizes >= limits.least) & (sizes <= (limits.most or np.inf)))
 
 
 @dataclass(frozen=True)
-class Partitions(Solver):
+class Partitions(Solver[Clustering]):
     """P_I exactly for every criterion and size limits, up to 15 users: each subset's value, then a program over sets."""
 
     name = "partitions"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.EXACT
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """Clustering of up to 15 users."""
-        return problem.kind == "clustering" and problem.instance.users <= MAX_USERS
+        return isinstance(problem, Clustering) and problem.users <= MAX_USERS
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.instance
-        assert problem.criterion is not None and instance.embeddings is not None
-        if (answer := impossible(instance)) is not None:
+        if (answer := impossible(problem)) is not None:
             return answer
-        member = membership(instance.users)
+        member = membership(problem.users)
         sizes = member.sum(axis=1)
-        value = cluster_values(problem.criterion, squared_sums(member, instance.embeddings), sizes)
-        value[~allowed_sizes(instance, sizes)] = -np.inf
-        lattice = SubsetLattice.of(instance.users)
-        best = lattice.best_partitions(value, instance.max_clusters)
-        labels = labels_of(lattice.partition(value, best), instance.users)
+        value = cluster_values(problem.criterion, squared_sums(member, problem.points), sizes)
+        value[~allowed_sizes(problem.sizes, sizes)] = -np.inf
+        lattice = SubsetLattice.of(problem.users)
+        best = lattice.best_partitions(value, problem.clusters)
+        labels = labels_of(lattice.partition(value, best), problem.users)
         return SolverResult(Termination.OPTIMAL, Decision(clusters=labels), float(best[-1, -1]))

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hisopt.decision import Decision
-from hisopt.evaluation import evaluate
-from hisopt.problem import Problem
+from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
@@ -15,7 +14,7 @@ from hisopt.solvers.clustering.refined_hac import refine
 
 
 @dataclass(frozen=True)
-class PengWeiSdp(Solver):
+class PengWeiSdp(Solver[Clustering]):
     """A bound on ``mean`` from the semidefinite relaxation, and on ``centroid`` by Cauchy-Schwarz: sqrt(N mean*).
 
     The bound is computed from SCS's multipliers so that it holds however inexact they are; the decision is the
@@ -23,26 +22,24 @@ class PengWeiSdp(Solver):
     """
 
     name = "sdp"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.BOUND
     packages = ("cvxpy", "scs")
     requires = ("scs",)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """``mean`` and ``centroid``; limits on sizes are relaxed."""
-        return problem.kind == "clustering" and problem.criterion in ("mean", "centroid")
+        return isinstance(problem, Clustering) and problem.criterion in ("mean", "centroid")
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
         import cvxpy as cp
 
         from hisopt.models.clustering import peng_wei
 
-        instance, deadline = problem.instance, Deadline(limits)
-        if (answer := impossible(instance)) is not None:
+        deadline = Deadline(limits)
+        if (answer := impossible(problem)) is not None:
             return answer
-        assert instance.embeddings is not None and problem.criterion is not None
         model = peng_wei.build(problem)
         try:
             model.program.solve(
@@ -53,13 +50,12 @@ class PengWeiSdp(Solver):
         if model.matrix.value is None or model.rows.dual_value is None:
             return SolverResult(Termination.NUMERICAL_ERROR, message=f"SCS: {model.program.status}")
         bound = peng_wei.safe_bound(
-            instance.similarity_matrix, model.rows.dual_value, model.nonnegative.dual_value, instance.max_clusters
+            problem.similarity_matrix, model.rows.dual_value, model.nonnegative.dual_value, problem.clusters
         )
         decision = peng_wei.extract(model, problem)
-        assert decision.clusters is not None
-        labels = refine(instance.embeddings, decision.clusters, instance.max_clusters, problem.criterion, deadline)
+        labels = refine(problem.points, decision.labels, problem.clusters, problem.criterion, deadline)
         if problem.criterion == "centroid":
-            bound = math.sqrt(instance.users * max(bound, 0.0))
+            bound = math.sqrt(problem.users * max(bound, 0.0))
         decision = Decision(clusters=labels)
-        allowed = evaluate(problem, decision).feasible
+        allowed = problem.evaluate(decision).feasible
         return SolverResult(Termination.COMPLETED, decision if allowed else None, bound, f"SCS: {model.program.status}")

@@ -9,7 +9,7 @@ import numpy as np
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import device_step_cost, similarity_from_sums
 from hisopt.instances import Instance
-from hisopt.problem import Problem
+from hisopt.problems import Full, Problem, sizes_of
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
@@ -22,7 +22,7 @@ _ROUNDING = 1e-14  # of the numbers that are added up
 
 
 @dataclass(frozen=True)
-class Subsets(Solver):
+class Subsets(Solver[Full]):
     """The full problem: each subset's candidates, priced by the scalar dual, and a dynamic program over sets of users.
 
     The program gives an upper bound for every multiplier and, at the best one, for every partial partition; the few
@@ -31,23 +31,22 @@ class Subsets(Solver):
     """
 
     name = "subsets"
-    kinds = ("full",)
+    problems = (Full,)
     guarantee = Guarantee.EXACT
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """The full problem with real SMs, up to 15 users."""
-        return problem.kind == "full" and not problem.integer_sms and problem.instance.users <= MAX_USERS
+        return isinstance(problem, Full) and not problem.whole_sms and problem.instance.users <= MAX_USERS
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Full, limits: Limits) -> SolverResult:
         """See the class."""
         deadline = Deadline(limits)
-        search = _Search(problem.his, deadline)
+        search = _Search(problem.instance, deadline)
         if not search.possible:
             return SolverResult(Termination.INFEASIBLE, message="no partition meets the limits on cluster sizes")
         search.run()
-        labels = labels_of(search.best, problem.his.users)
-        given = problem.his.replace(clusters=labels, similarity=None)
+        labels = labels_of(search.best, problem.instance.users)
+        given = problem.instance.with_clusters(labels)
         tables = step_tables.for_instance(given)
         found = scalar_coupling.maximise(tables.gain, tables.load, tables.offsets, float(given.edge.sms), deadline)
         constant = search.tables.constant
@@ -66,7 +65,7 @@ class _Search:
         self.users, self.count = instance.users, instance.max_clusters
         self.budget, self.deadline = float(instance.edge.sms), deadline
         member = membership(self.users)
-        self.allowed = allowed_sizes(instance, member.sum(axis=1))
+        self.allowed = allowed_sizes(sizes_of(instance), member.sum(axis=1))
         self.tables = _subset_tables(instance, member)
         self.lattice = SubsetLattice.of(self.users)
         self.best: list[int] = []

@@ -9,7 +9,7 @@ import numpy as np
 from hisopt.decision import Decision
 from hisopt.equations import device_step_cost, quality_at_bins, steps_sms, transmission_cost
 from hisopt.instances import Instance
-from hisopt.problem import Problem
+from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
@@ -20,7 +20,7 @@ _ENOUGH = 5e-7  # relative; from here on a few more cells are searched
 
 
 @dataclass(frozen=True)
-class JointExact(Solver):
+class JointExact(Solver[Joint]):
     """P_II by tables G_m(W), the scalar dual, reduced-cost fixing and a merge over Pareto frontiers.
 
     Proves optimality within 1e-9 relative where its merges are exact, which they are with the papers' parameters. Where
@@ -37,12 +37,12 @@ class JointExact(Solver):
     """
 
     name = "exact"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.EXACT
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        instance, deadline = problem.his, Deadline(limits)
+        instance, deadline = problem.instance, Deadline(limits)
         try:
             tables = step_tables.for_instance(instance, deadline=deadline)
         except OutOfTime:
@@ -98,4 +98,4 @@ def _out_of_time(instance: Instance) -> SolverResult:
 def with_optimal_sms(instance: Instance, common: np.ndarray, edge: np.ndarray) -> Decision:
     """Return the steps with SMs by Theorem 1 on the instance's given clusters."""
     sms = steps_sms(instance, common, edge)
-    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
+    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)

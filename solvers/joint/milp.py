@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hisopt.problem import Problem
+from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.backend import optimise
 from hisopt.solvers.base import Deadline, Solver
@@ -15,16 +15,16 @@ _ROUNDS = 30
 
 
 @dataclass(frozen=True)
-class JointMilp(Solver):
+class JointMilp(Solver[Joint]):
     """HiGHS on the program of `hisopt.models.joint.milp`: a relaxation, refined at each of its optima."""
 
     name = "milp-highs"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.EXACT
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
         import pyomo.environ as pyo
 

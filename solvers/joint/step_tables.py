@@ -132,9 +132,8 @@ def for_instance(
     """Return the tables of an instance's given clusters; without common phase, x_n = 0 for all; the rest as in `build`."""
     if not common_phase:
         instance = instance.replace(steps=instance.steps.replace(common_max=0), given_common=None, given_edge=None)
-    assert instance.clusters is not None
-    similarity = public_similarity(instance, instance.clusters)
-    members = Members(instance, instance.clusters, instance.max_clusters, similarity, device_step_cost(instance))
+    similarity = public_similarity(instance, instance.labels)
+    members = Members(instance, instance.labels, instance.max_clusters, similarity, device_step_cost(instance))
     return build(members, whole=whole, deadline=deadline)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from hisopt.arrays import IntArray
 from hisopt.decision import Decision
-from hisopt.problem import Problem
+from hisopt.problems import Joint, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
-from hisopt.solvers.allocation.whole import MOST_SMS, integer_problem, marginal_allocation
+from hisopt.solvers.allocation.whole import MOST_SMS, marginal_allocation
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
@@ -27,7 +27,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True)
-class JointExactInteger(Solver):
+class JointExactInteger(Solver[Joint]):
     """P_II with whole SMs: prices of an SM bound it, real SMs bound it, and the clusters' SMs near both are merged.
 
     The optimum with real SMs is a bound that rounding its SMs often meets within 1e-6, above all where SMs are many; else
@@ -36,17 +36,16 @@ class JointExactInteger(Solver):
     """
 
     name = "exact-integer"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.EXACT
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """The joint problem with whole SMs."""
-        return integer_problem(cls, problem)
+        return isinstance(problem, Joint) and problem.whole_sms
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
-        instance, deadline = problem.his, Deadline(limits)
+        instance, deadline = problem.instance, Deadline(limits)
         if float(instance.edge.sms) > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
         search = _Search(step_tables.for_instance(instance, whole=True), int(float(instance.edge.sms)))
@@ -55,7 +54,7 @@ class JointExactInteger(Solver):
         stopped = search.run(limits, deadline)
         common, edge = search.tables.steps(search.options.index[search.pick])
         sms = np.where(search.options.busy[search.pick], search.sms, 0).astype(np.float64)
-        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
+        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
         proven = search.gap <= PROVEN or (stopped is None and search.bound - search.value <= _ABSOLUTE)
         if not proven and stopped is None:  # the search ended, so all that is left is the margin for rounding
             stopped = Termination.NUMERICAL_ERROR

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hisopt.decision import Decision
 from hisopt.equations import steps_sms
-from hisopt.problem import Problem
+from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 
@@ -89,11 +89,11 @@ def _actions(game: StepGame) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class BestResponse(Solver):
+class BestResponse(Solver[Joint]):
     """A pure Nash equilibrium of the papers' reward (33), by best replies from the fewest server steps; not an optimum."""
 
     name = "best-response"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
     packages = ("torch",)
     requires = ("torch",)
@@ -104,20 +104,20 @@ class BestResponse(Solver):
         """Import torch."""
         import hisopt.solvers.policy.step_game  # noqa: F401
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         """See the class."""
         import torch
 
         from hisopt.solvers.policy.step_game import StepGame
 
-        instance = problem.his
+        instance = problem.instance
         game = StepGame.of([instance])
         x, y = _actions(game)
         common, edge = x[0].repeat(instance.users), y[0].repeat(instance.users)
         with torch.no_grad():
             found = play(game, self.reward, common, edge, Deadline(limits))
         steps = found.common.numpy(), found.edge.numpy()
-        decision = Decision.of_steps(instance.steps.total, *steps, steps_sms(instance, *steps), instance.clusters)
+        decision = Decision.of_steps(instance.steps.total, *steps, steps_sms(instance, *steps), instance.labels)
         details = {"equilibrium": found.equilibrium, "rounds": found.rounds, "cycled": found.cycled}
         if found.equilibrium:
             return SolverResult(Termination.COMPLETED, decision, message="an equilibrium", details=details)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
+from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import steps_sms
 from hisopt.errors import InputError
-from hisopt.problem import Problem
+from hisopt.problems import Joint, Steps
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.base import Solver
+from hisopt.solvers.base import P, Solver
 
-SUFFIX = ".safetensors"
+_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class _Learned(Solver):
+class _Learned(Solver[P]):
     guarantee = Guarantee.LEARNED
     packages = ("torch",)
     requires = ("torch", "safetensors")
@@ -30,14 +30,17 @@ class _Learned(Solver):
         import hisopt.solvers.policy.ippo  # noqa: F401
 
     def _path(self) -> Path:
-        shipped = resources.files("hisopt") / "data" / f"{self.name}{SUFFIX}"
+        shipped = resources.files("hisopt") / "data" / f"{self.name}{_SUFFIX}"
         return Path(self.policy) if self.policy else Path(str(shipped))
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def _sms(self, problem: P, common: IntArray, edge: IntArray) -> FloatArray | None:
+        raise NotImplementedError
+
+    def solve(self, problem: P, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.solvers.policy import ippo
 
-        policy, instance = ippo.load(self._path()), problem.instance
+        policy, instance = ippo.load(self._path()), problem.instance  # type: ignore[attr-defined]
         if policy.settings.algorithm != self.name:
             return _refused(f"the policy is {policy.settings.algorithm}'s")
         if policy.limits != instance.steps:
@@ -45,8 +48,8 @@ class _Learned(Solver):
         if not policy.settings.shared and policy.users != instance.users:
             return _refused(f"the policy has networks for {policy.users} users, the instance has {instance.users}")
         common, edge = ippo.decide(policy, instance)
-        sms = steps_sms(problem.his, common, edge) if self.name == "ippo" else None
-        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)
+        sms = self._sms(problem, common, edge)
+        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
         settings = policy.settings
         trained_on = f"trained on {settings.preset}, N = {policy.users}, reward {settings.reward}"
         return SolverResult(Termination.COMPLETED, decision, message=trained_on)
@@ -57,32 +60,35 @@ def _refused(reason: str) -> SolverResult:
 
 
 @dataclass(frozen=True)
-class Ippo(_Learned):
+class Ippo(_Learned[Joint]):
     """A policy trained by IPPO (hisopt.train); the shipped one, for the paper preset, unless --policy names another."""
 
     name = "ippo"
-    kinds = ("joint",)
+    problems = (Joint,)
+
+    def _sms(self, problem: Joint, common: IntArray, edge: IntArray) -> FloatArray:
+        return steps_sms(problem.instance, common, edge)
 
 
 @dataclass(frozen=True)
-class Hid(_Learned):
+class Hid(_Learned[Steps]):
     """HID, the ICC model's policy, trained by IPPO on the utility as everyone's reward; the shipped one, or --policy."""
 
     name = "hid"
-    kinds = ("steps",)
+    problems = (Steps,)
+
+    def _sms(self, problem: Steps, common: IntArray, edge: IntArray) -> None:
+        return None
 
 
-def trained(file: str) -> type[Solver]:
-    """Return the solver of a policy file; raise `InputError` if it is none, or torch is missing."""
-    if reason := Ippo.unavailable():
+def solver_of(file: str) -> Solver[Joint] | Solver[Steps]:
+    """Return the solver that a policy file is for; raise `InputError` if it is none, or torch is missing."""
+    if reason := Ippo().unavailable():
         raise InputError(f"{file}: a policy {reason}")
     from hisopt.solvers.policy import ippo
 
     path = Path(file).resolve()
     if not path.is_file():
         raise InputError(f"{file}: no such file")
-    base = {"ippo": Ippo, "hid": Hid}[ippo.load(path).settings.algorithm]
-    body: dict[str, Any] = {"__annotations__": {"policy": str}, "policy": str(path), "__doc__": base.__doc__}
-    solver: type[Solver] = dataclass(frozen=True)(type(base.__name__, (base,), body))
-    solver._source = f"{path}:policy"  # type: ignore[attr-defined]
-    return solver
+    learner = ippo.load(path).settings.algorithm
+    return Hid(policy=str(path)) if learner == Hid.name else Ippo(policy=str(path))

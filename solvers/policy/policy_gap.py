@@ -9,7 +9,7 @@ import numpy as np
 from hisopt.arrays import FloatArray
 from hisopt.instances import IccInstance, Instance
 from hisopt.instances.scenario import Scenario
-from hisopt.problem import Problem
+from hisopt.problems import problem_of
 from hisopt.result import Limits
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
@@ -41,7 +41,7 @@ class PolicyGap:
     def __init__(self, instances: Sequence[Instance | IccInstance]) -> None:
         self.game = StepGame.of(instances)
         kind, solver = ("joint", JointExact()) if self.game.shared_sms else ("steps", Enumeration())
-        bounds = [solver.solve(Problem(kind, i), Limits()).bound for i in instances]  # type: ignore[arg-type]
+        bounds = [solver.solve(problem_of(kind, i), Limits()).bound for i in instances]  # type: ignore[arg-type]
         self.optimum = np.array(bounds, dtype=np.float64)
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:

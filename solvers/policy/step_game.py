@@ -266,7 +266,6 @@ class StepGame:
 
 
 def _his_row(instance: Instance) -> dict[str, np.ndarray]:
-    assert instance.clusters is not None
     count, users = instance.max_clusters, instance.users
     saved = device_step_cost(instance)
     base, both = edge_work_cost(instance, np.array([0, 1]))
@@ -278,7 +277,6 @@ def _his_row(instance: Instance) -> dict[str, np.ndarray]:
 
 
 def _icc_row(instance: IccInstance) -> dict[str, np.ndarray]:
-    assert instance.clusters is not None
     edge, device, wait, energy = icc_step_costs(instance)
     count = instance.max_clusters
     return _row(
@@ -292,7 +290,6 @@ def _row(
     instance: Instance | IccInstance, gain_common: np.ndarray, gain_edge: np.ndarray, all_steps: np.ndarray,
     wait: np.ndarray, power: np.ndarray, step: np.ndarray, device: np.ndarray, budget: float,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    assert instance.clusters is not None
     delay, energy = transmission(instance)
     sent = instance.weights.delay * delay + instance.weights.energy * energy
     return {
@@ -300,11 +297,11 @@ def _row(
         "gain_common": gain_common,
         "gain_edge": gain_edge,
         "constant": -(sent + all_steps),
-        "clusters": np.asarray(instance.clusters),
+        "clusters": np.asarray(instance.labels),
         "wait": wait,
         "power": power,
         "step": step,
-        "similarity": public_similarity(instance, instance.clusters),
+        "similarity": public_similarity(instance, instance.labels),
         "device": device,
         "budget": np.float64(budget),
     }

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hisopt.decision import Decision, plain
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import SolverResult, Termination
 
 MESSAGE_LENGTH = 500
@@ -80,8 +80,7 @@ def _header(problem: Problem, result: Any) -> tuple[dict[str, Any], Decision]:
     if result.decision is not None:
         if not isinstance(result.decision, Decision):
             return _header(problem, nonsense(f"its decision is a {type(result.decision).__name__}, not a Decision"))
-        instance = problem.instance
-        decision, refused = plain(result.decision, instance.users, instance.max_clusters)
+        decision, refused = plain(result.decision, problem.users, problem.max_clusters)
     try:
         bound = bound_of(problem, result.bound)
     except ValueError as error:
@@ -178,7 +177,7 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 def read(path: Path, problem: Problem) -> Answer:
     """Read a result; raise FileNotFoundError where there is none and ValueError where it is not what `packed` writes."""
-    users, clusters = problem.instance.users, problem.instance.max_clusters
+    users, clusters = problem.users, problem.max_clusters
     data = read_limited(path, 8 + _HEADER_BYTES + 8 * (4 * users + clusters))
     size = int.from_bytes(data[:8], "little")
     if not 0 < size <= min(_HEADER_BYTES, len(data) - 8):

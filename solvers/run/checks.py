@@ -9,8 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hisopt.decision import Decision
-from hisopt.evaluation import Evaluation, evaluate
-from hisopt.problem import Problem
+from hisopt.problems import Evaluation, Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run.answers import nonsense
@@ -30,7 +29,7 @@ class Run:
     """
 
     problem: Problem
-    solver: type[Solver]
+    solver: Solver[Any]
     termination: Termination
     solution_status: SolutionStatus = SolutionStatus.NONE
     objective: float | None = None
@@ -51,10 +50,8 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Return the run as JSON values."""
         return {
-            "problem": self.problem.kind,
-            "criterion": self.problem.criterion,
-            "integer_sms": self.problem.integer_sms,
-            "solver": self.solver.name,
+            **self.problem.record(),
+            "solver": self.solver.label,
             "guarantee": self.solver.guarantee.value,
             "termination": self.termination.value,
             "solution_status": self.solution_status.value,
@@ -68,6 +65,7 @@ class Run:
             "violations": list(self.violations),
             "message": self.message,
             "details": self.details,
+            "options": self.solver.options,
             "limits": vars(self.limits),
             "versions": versions(self.solver),
             "refuted": list(self.refuted),
@@ -75,7 +73,7 @@ class Run:
         }
 
 
-def versions(solver: type[Solver]) -> dict[str, str]:
+def versions(solver: Solver[Any]) -> dict[str, str]:
     """Return the versions of hisopt, numpy and the packages that a solver names."""
     return {name: found for name in ("hisopt", "numpy", *solver.packages) if (found := _version(name))}
 
@@ -104,7 +102,7 @@ class Outcome:
     lost: bool = False
 
 
-def check(problem: Problem, solver: type[Solver], limits: Limits, outcome: Outcome) -> Run:
+def check(problem: Problem, solver: Solver[Any], limits: Limits, outcome: Outcome) -> Run:
     """Evaluate a result and refute what it claims wrongly of itself."""
     result, refuted = outcome.result, []
     objective, parts = None, {}
@@ -112,7 +110,7 @@ def check(problem: Problem, solver: type[Solver], limits: Limits, outcome: Outco
     status = SolutionStatus.NONE
     if result.decision is not None:
         try:
-            evaluation = evaluate(problem, result.decision)
+            evaluation = problem.evaluate(result.decision)
         except Exception as error:  # a decision that is no decision; the solver's fault, not ours
             result = nonsense(f"its decision cannot be evaluated: {type(error).__name__}: {error}")
         else:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hisopt.decision import Decision
-from hisopt.evaluation import evaluate
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import SolverResult, Termination
 from hisopt.solvers.run.answers import bound_of, number, packed, parsed, read_limited, write_whole
 
@@ -81,7 +80,7 @@ class Writer:
         seconds, better = self._clock(), False
         up = 1 if self._problem.maximise else -1
         if decision is not None:
-            found = evaluate(self._problem, decision)
+            found = self._problem.evaluate(decision)
             value = found.objective if found.feasible else None
             if value is not None and (self._best is None or up * (value - self._best[1]) > 0):
                 self._best, better = (decision, value), True

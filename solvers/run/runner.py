@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Self
+from typing import Any, Self
 
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions, versions
@@ -42,8 +42,9 @@ class Runner:
             server.stop()
         self._pool.shutdown(wait=True)
 
-    def run(self, problem: Problem, solver: type[Solver]) -> Run:
-        """Solve one problem and check the outcome against itself."""
+    def run(self, problem: Problem, solver: Solver[Any] | type[Solver[Any]]) -> Run:
+        """Solve one problem and check the outcome against itself; a class stands for its default options."""
+        solver = solver() if isinstance(solver, type) else solver
         reason = solver.unavailable()
         if reason is not None:
             return Run(problem, solver, Termination.UNAVAILABLE, message=reason, limits=self.limits)
@@ -54,7 +55,7 @@ class Runner:
             self._free.put(server)
         return check(problem, solver, self.limits, outcome)
 
-    def run_all(self, tasks: Iterable[tuple[Problem, type[Solver]]]) -> Iterator[Run]:
+    def run_all(self, tasks: Iterable[tuple[Problem, Solver[Any] | type[Solver[Any]]]]) -> Iterator[Run]:
         """Solve many, ``jobs`` at a time; results come in the order of the tasks."""
         self._futures = [self._pool.submit(self.run, *task) for task in tasks]
         for future in self._futures:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hisopt.errors import InputError
-from hisopt.problem import Problem
+from hisopt.problems import Problem
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run import answers
@@ -52,7 +52,7 @@ class Server:
         self._mark, self._folder, self._solves = "", Path(), 0
         self._pending = b""
 
-    def solve(self, problem: Problem, solver: type[Solver], limits: Limits) -> Outcome:
+    def solve(self, problem: Problem, solver: Solver[Any], limits: Limits) -> Outcome:
         """Solve a problem in a child; where the server breaks, once more with another."""
         why = ""
         for _ in range(2):
@@ -68,11 +68,11 @@ class Server:
                         break
         return replace(_failed(Termination.CRASHED, f"the solver's process broke off: {why}"), lost=True)
 
-    def _solve(self, problem: Problem, solver: type[Solver], limits: Limits) -> Outcome:
+    def _solve(self, problem: Problem, solver: Solver[Any], limits: Limits) -> Outcome:
         process = self._start()
         self._solves += 1
         folder = self._folder / f"solve-{self._solves}"
-        request = pickle.dumps((problem, place_of(solver), limits, self._start_s, str(folder)))
+        request = pickle.dumps((problem, (place_of(type(solver)), vars(solver)), limits, self._start_s, str(folder)))
         assert process.stdin is not None
         process.stdin.write(len(request).to_bytes(8, "little"))
         process.stdin.write(request)

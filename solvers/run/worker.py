@@ -41,7 +41,7 @@ _PRELOAD = (
     "pyscipopt",
     "cvxpy",
     "sklearn.cluster",
-    "hisopt.evaluation",
+    "hisopt.problems",
     "hisopt.solvers.run.progress",
 )
 
@@ -133,7 +133,9 @@ class _Server:
         except OSError:
             self._leave()
 
-    def _solve(self, problem: Any, place: Place, limits: Limits, start_s: float, folder: Path) -> dict[str, Any]:
+    def _solve(
+        self, problem: Any, place: tuple[Place, dict[str, Any]], limits: Limits, start_s: float, folder: Path
+    ) -> dict[str, Any]:
         folder.mkdir()
         begins, begin = os.pipe()
         server = os.getpid()
@@ -198,7 +200,7 @@ class _Server:
         return {"status": status, "killed": killed, "peak": max(peak, own), "seconds": seconds}
 
 
-def _solve(problem: Any, place: Place, limits: Limits, folder: Path, begin: int) -> None:
+def _solve(problem: Any, place: tuple[Place, dict[str, Any]], limits: Limits, folder: Path, begin: int) -> None:
     seconds = None
     temporary = folder / "tmp"
     temporary.mkdir()
@@ -206,7 +208,8 @@ def _solve(problem: Any, place: Place, limits: Limits, folder: Path, begin: int)
     try:
         from hisopt.solvers.run.progress import Writer, listening
 
-        solver = found_at(place)()
+        where, options = place
+        solver = found_at(where)(**options)
         solver.prepare()
         os.write(begin, b"1")
         os.close(begin)

@@ -10,7 +10,7 @@ from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
 from hisopt.instances import IccInstance
-from hisopt.problem import Problem
+from hisopt.problems import Steps
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import Solver
@@ -21,7 +21,6 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
 
     The utility is the sum of the users' values, minus the groups' costs of X_m (shape (M, X)), plus the constant.
     """
-    assert instance.clusters is not None
     limits = instance.steps
     common = np.arange(limits.common_max + 1)
     edge = np.arange(limits.edge_min, limits.edge_max + 1)
@@ -30,31 +29,30 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
     value = given_quality(instance)[:, :, None] - on_edge[:, None, None] * edge
     value = value - on_device[:, None, None] * (limits.total - served)
     value[:, (served < limits.served_min) | (served > limits.served_max)] = -np.inf
-    sizes = cluster_sizes(instance.clusters, instance.max_clusters)
+    sizes = cluster_sizes(instance.labels, instance.max_clusters)
     group = np.asarray((delay * sizes + energy)[:, None] * common, dtype=np.float64)
     return value, group, -transmission_cost(instance)
 
 
 @dataclass(frozen=True)
-class Enumeration(Solver):
+class Enumeration(Solver[Steps]):
     """For each group every X; for each X every user's best (x, y) with x <= X. Exact, O(N X Y)."""
 
     name = "enumeration"
-    kinds = ("steps",)
+    problems = (Steps,)
     guarantee = Guarantee.EXACT
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Steps, limits: Limits) -> SolverResult:
         """See the class."""
-        instance = problem.icc
-        assert instance.clusters is not None
+        instance = problem.instance
         value, group_cost, constant = step_values(instance)
         best_edge = value.argmax(axis=2)
         per_common = value.max(axis=2)
         within = np.maximum.accumulate(per_common, axis=1)
         total = -group_cost
-        np.add.at(total, instance.clusters, within)
+        np.add.at(total, instance.labels, within)
         top = total.argmax(axis=1)
-        common = _argmax_within(per_common, top[instance.clusters])
+        common = _argmax_within(per_common, top[instance.labels])
         edge = best_edge[np.arange(instance.users), common] + instance.steps.edge_min
         bound = constant + float(total.max(axis=1).sum())
         return SolverResult(Termination.OPTIMAL, Decision.of_steps(instance.steps.total, common, edge), bound)
@@ -67,16 +65,16 @@ def _argmax_within(value: FloatArray, top: IntArray) -> IntArray:
 
 
 @dataclass(frozen=True)
-class StepsMilp(Solver):
+class StepsMilp(Solver[Steps]):
     """The ICC model's mixed-integer linear program in HiGHS."""
 
     name = "milp-highs"
-    kinds = ("steps",)
+    problems = (Steps,)
     guarantee = Guarantee.EXACT
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Steps, limits: Limits) -> SolverResult:
         """See the class."""
         from hisopt.models import steps as icc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hisopt import PRESETS, IccInstance, Instance, Limits, Problem, Termination, evaluate
+from hisopt import PRESETS, Decision, Instance, Limits, Termination
 from hisopt.experiments.campaigns.random_instances import draw_problems
 from hisopt.instances import StepLimits
-from hisopt.problem import KINDS
+from hisopt.problems import PROBLEMS, Allocation, Clustering, Full, Joint, Problem, Sizes, Steps, problem_of
 from hisopt.result import Guarantee, SolutionStatus
-from hisopt.solvers.base import Solver
+from hisopt.solvers.base import Solver, whole_sms
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.registry import TABLE, registered
 from hisopt.solvers.run.runner import Outcome, Run, beats, check
@@ -28,16 +29,20 @@ def catalogue() -> list[tuple[str, Problem]]:
     """Random problems of every kind, with the trivial ones (one user, one cluster, nothing allowed on the server)."""
     problems = [(f"{problem.label} {seed}", problem) for seed in SEEDS for problem in draw_problems(seed)]
     for label, problem in [pair for pair in problems if pair[0].endswith(f" {SEEDS[0]}")]:
+        if isinstance(problem, Clustering):
+            problems.append((f"{label} idle", replace(problem, sizes=Sizes())))
+            continue
+        assert isinstance(problem, (Allocation, Joint, Full, Steps))
         instance = problem.instance
         steps = instance.steps.replace(total=5, common_max=0, edge_min=0, edge_max=0, device_min=0, device_max=5)
         changes: dict[str, Any] = {"steps": steps, "cluster_size_min": 1, "cluster_size_max": None}
         if isinstance(instance, Instance):
             changes |= {"given_common": [0] * instance.users, "given_edge": [0] * instance.users}
-        idle = Problem(problem.kind, instance.replace(**changes), problem.criterion, problem.integer_sms)
+        idle = problem_of(problem.kind, instance.replace(**changes), whole_sms=whole_sms(problem))
         problems.append((f"{label} idle", idle))
     for preset, kind in (("small", "joint"), ("icc", "steps")):  # the step limits that the shipped policies know
         instance = clustered(PRESETS[preset].replace(users=5, max_clusters=2).sample(0))
-        problems.append((f"{kind} default", Problem(kind, instance)))  # type: ignore[arg-type]
+        problems.append((f"{kind} default", problem_of(kind, instance)))
     return problems
 
 
@@ -55,12 +60,10 @@ def enumerate_partitions(users: int, clusters: int) -> list[np.ndarray]:
 def optimum(name: str) -> float | None:
     """The optimum of a clustering, by enumeration; of the other problems, the best that any solver finds."""
     problem = dict(catalogue())[name]
-    if problem.kind == "clustering":
-        from hisopt import Decision
-
+    if isinstance(problem, Clustering):
         found = [
-            evaluate(problem, Decision(clusters=labels))
-            for labels in enumerate_partitions(problem.instance.users, problem.instance.max_clusters)
+            problem.evaluate(Decision(clusters=labels))
+            for labels in enumerate_partitions(problem.users, problem.max_clusters)
         ]
         values = [e.objective for e in found if e.feasible and e.objective is not None]
         return max(values) if values else None
@@ -72,14 +75,14 @@ def optimum(name: str) -> float | None:
 
 
 @cache
-def solve(solver: type[Solver], name: str) -> Run:
+def solve(solver: Solver[Any], name: str) -> Run:
     problem = dict(catalogue())[name]
-    return check(problem, solver, LIMITS, Outcome(solver().solve(problem, LIMITS), 0.0))
+    return check(problem, solver, LIMITS, Outcome(solver.solve(problem, LIMITS), 0.0))
 
 
 CASES = [
     pytest.param(solver, name, id=f"{solver.name}: {name}")
-    for (name, problem), kind in product(catalogue(), KINDS)
+    for (name, problem), kind in product(catalogue(), PROBLEMS)
     if problem.kind == kind
     for solver in registered(kind)
     if solver.serves(problem)
@@ -87,11 +90,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("solver", "name"), CASES)
-def test_solver(solver: type[Solver], name: str) -> None:
+def test_solver(solver: Solver[Any], name: str) -> None:
     problem, run = dict(catalogue())[name], solve(solver, name)
     assert run.termination is not Termination.CRASHED
     if run.termination is Termination.UNAVAILABLE:
         assert solver.guarantee is Guarantee.LEARNED
+        assert isinstance(problem, (Joint, Steps))
         assert problem.instance.steps != StepLimits()
         assert run.message == "the policy was trained with other step limits"
         return
@@ -116,27 +120,27 @@ def test_solver(solver: type[Solver], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "solver", [s for kind in KINDS for s in registered(kind)], ids=lambda s: f"{s.kinds[0]} {s.name}"
+    "solver", [s for kind in PROBLEMS for s in registered(kind)], ids=lambda s: f"{s.problems[0].kind} {s.name}"
 )
-def test_same_seed_same_answer(solver: type[Solver]) -> None:
+def test_same_seed_same_answer(solver: Solver[Any]) -> None:
     name = next((name for name, problem in catalogue() if solver.serves(problem)), None)
     assert name is not None, f"no problem of the catalogue is served by {solver.name}"
     problem = dict(catalogue())[name]
-    again = check(problem, solver, LIMITS, Outcome(solver().solve(problem, LIMITS), 0.0))
+    again = check(problem, solver, LIMITS, Outcome(solver.solve(problem, LIMITS), 0.0))
     assert again.objective == solve(solver, name).objective
 
 
 def test_no_solver_of_the_table_is_missing() -> None:
     tested = {case.values[0] for case in CASES}
-    assert {solver for kind in KINDS for solver in registered(kind)} <= tested
-    assert set(TABLE) == set(KINDS)
-    for kind in KINDS:
+    assert {solver for kind in PROBLEMS for solver in registered(kind)} <= tested
+    assert set(TABLE) == set(PROBLEMS)
+    for kind in PROBLEMS:
         names = [solver.name for solver in registered(kind)]
         assert len(names) == len(set(names)), "a name serves one solver a kind of problem"
 
 
 def test_every_kind_has_an_exact_solver_and_a_rival() -> None:
-    for kind in KINDS:
+    for kind in PROBLEMS:
         solvers = registered(kind)
         assert any(solver.guarantee is Guarantee.EXACT for solver in solvers)
         assert len(solvers) > 1
@@ -145,10 +149,10 @@ def test_every_kind_has_an_exact_solver_and_a_rival() -> None:
 def test_problems_refuse_instances_of_the_other_model() -> None:
     from hisopt.errors import InputError
 
-    icc = next(problem.instance for _, problem in catalogue() if isinstance(problem.instance, IccInstance))
-    his = next(problem.instance for _, problem in catalogue() if isinstance(problem.instance, Instance))
+    icc = next(problem.instance for _, problem in catalogue() if isinstance(problem, Steps))
+    his = next(problem.instance for _, problem in catalogue() if isinstance(problem, Joint))
     for kind in ("allocation", "joint", "full"):
         with pytest.raises(InputError, match="not defined"):
-            Problem(kind, icc)  # type: ignore[arg-type]
+            problem_of(kind, icc)
     with pytest.raises(InputError, match="not defined"):
-        Problem("steps", his)
+        problem_of("steps", his)

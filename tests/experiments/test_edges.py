@@ -15,17 +15,17 @@ from hisopt import Decision, Limits, Problem, SolverResult, Termination
 from hisopt.experiments.campaigns import brute_force, edge_instances, edges
 from hisopt.experiments.campaigns.brute_force import TooLarge
 from hisopt.instances.files import load
-from hisopt.problem import KINDS, Kind
+from hisopt.problems import PROBLEMS, Allocation, Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 
 LIMITS = Limits(time_s=3)
 INSTANCES = {"clustering": 3, "allocation": 12, "joint": 10, "full": 5, "steps": 15}  # of each family
-CELLS = [(kind, family) for kind in KINDS for family in edge_instances.families(kind)]
+CELLS = [(kind, family) for kind in PROBLEMS for family in edge_instances.families(kind)]
 
 
 @pytest.mark.parametrize(("kind", "family"), CELLS, ids=lambda part: str(part))
-def test_no_solver_is_wrong_at_an_edge(kind: Kind, family: str) -> None:
+def test_no_solver_is_wrong_at_an_edge(kind: str, family: str) -> None:
     for criterion, whole in edge_instances.variants(kind):
         cell = edges.Cell(kind, criterion, whole, family, LIMITS)
         tally = edges.examine(cell, range(INSTANCES[kind]))
@@ -43,7 +43,7 @@ def test_large_clusters_that_cannot_afford_one_sm_stay_idle() -> None:
 
 def naive(problem: Problem) -> float | None:
     """Every combination of plans and splits of SMs, each scored by itself."""
-    instance, best = problem.his, None
+    instance, best = problem.instance, None
     pairs, budget = instance.steps.pairs(), int(float(instance.edge.sms))
     splits = [s for s in product(range(budget + 1), repeat=instance.max_clusters) if sum(s) <= budget]
     for plan in product(pairs, repeat=instance.users):
@@ -63,7 +63,7 @@ def test_enumeration_by_loads_equals_enumeration_of_everything(seed: int) -> Non
         for family in ("plain", "forced_work", "few_sms")
         for s in range(seed * 20, seed * 20 + 20)
         if (p := edge_instances.draw("joint", None, True, family, s)).instance.users <= 2
-        and float(p.his.edge.sms) <= 6
+        and float(p.instance.edge.sms) <= 6
         and len(p.instance.steps.pairs()) <= 9
     )
     found, wanted = brute_force.optimum(problem).value, naive(problem)
@@ -71,8 +71,8 @@ def test_enumeration_by_loads_equals_enumeration_of_everything(seed: int) -> Non
     assert found is None or found == pytest.approx(wanted, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_enumerated_optimum_scores_what_it_says(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_the_enumerated_optimum_scores_what_it_says(kind: str) -> None:
     for criterion, whole in edge_instances.variants(kind):
         for family in edge_instances.families(kind):
             for seed in range(4):
@@ -90,7 +90,7 @@ def test_the_enumerated_optimum_scores_what_it_says(kind: Kind) -> None:
 
 def test_allocation_by_hand() -> None:
     """Costs 1 and 4 on three SMs: (1 + 2)^2 / 3 with real ones, 1 / 1 + 4 / 2 with whole ones."""
-    drawn = edge_instances.draw("allocation", None, True, "plain", 0).his
+    drawn = edge_instances.draw("allocation", None, True, "plain", 0).instance
     one = drawn.edge.replace(sms=3.0)
     instance = drawn.replace(
         users=5, max_clusters=2, clusters=[0, 1, 1, 1, 1], embeddings=None, similarity=None, edge=one,
@@ -98,20 +98,20 @@ def test_allocation_by_hand() -> None:
         steps=drawn.steps.replace(total=1, common_max=1, edge_min=0, edge_max=0, device_min=0, device_max=1),
         given_common=[1, 1, 0, 0, 0], given_edge=[0] * 5, cluster_size_max=None,
     )  # fmt: skip
-    assert brute_force.optimum(Problem("allocation", instance)).value == pytest.approx(3.0)
-    assert brute_force.optimum(Problem("allocation", instance, integer_sms=True)).value == pytest.approx(3.0)
-    scarce = Problem("allocation", instance.replace(edge=one.replace(sms=1.0)), integer_sms=True)
+    assert brute_force.optimum(Allocation(instance)).value == pytest.approx(3.0)
+    assert brute_force.optimum(Allocation(instance, whole_sms=True)).value == pytest.approx(3.0)
+    scarce = Allocation(instance.replace(edge=one.replace(sms=1.0)), whole_sms=True)
     assert brute_force.optimum(scarce).value is None
 
 
 @dataclass(frozen=True)
-class Liar(Solver):
-    kinds = ("joint",)
+class Liar(Solver[Joint]):
+    problems = (Joint,)
     guarantee = Guarantee.EXACT
     name = "liar"
     how: str = ""
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         best = brute_force.optimum(problem)
         assert best.value is not None and best.decision is not None
         if self.how == "bound":
@@ -144,7 +144,7 @@ class Liar(Solver):
 )
 def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch, how: str, what: str, says: str) -> None:
     chosen = type("Chosen", (Liar,), {"how": how, "__init__": lambda self: None})
-    monkeypatch.setattr(edges, "registered", lambda kind: [chosen])
+    monkeypatch.setattr(edges, "registered", lambda kind: [chosen()])
     monkeypatch.setattr(edges, "GRACE_S", 0.0)
     cell = edges.Cell("joint", None, False, "useless_devices", Limits(time_s=0.2))
     seed = next(s for s in range(20) if edge_instances.draw("joint", None, False, cell.family, s).instance.users < 5)

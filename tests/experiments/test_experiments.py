@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from hisopt import Instance, Limits, Problem, Termination
 from hisopt.experiments.campaigns import contradictions, policies, policy_report, records, validation
+from hisopt.problems import Joint
 from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.joint.heuristics import Greedy
-from hisopt.solvers.registry import load_file
+from hisopt.solvers.joint.greedy import Greedy
+from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner
 
 
@@ -30,7 +32,7 @@ def test_records_are_kept_and_not_solved_again(
     small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = records.Store(tmp_path / "runs")
-    tasks = [(Problem("joint", small), solver) for solver in (JointExact, Greedy)]
+    tasks = [(Joint(small), solver) for solver in (JointExact(), Greedy())]
     with Runner(Limits(time_s=10)) as runner:
         first = list(store.run_all(runner, tasks))
         files = sorted((tmp_path / "runs").iterdir())
@@ -47,13 +49,13 @@ def test_records_are_kept_and_not_solved_again(
         again = list(store.run_all(runner, tasks))
     assert len(solved) == 1
     assert [r["objective"] for r in again] == [r["objective"] for r in first]
-    assert all(json.loads(file.read_text())["instance"] == small.content_hash for file in files)
+    assert all(json.loads(file.read_text())["instance"] == Joint(small).content_hash for file in files)
 
 
 def test_what_is_no_record_is_told_and_solved_again(
     small: Instance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store, task = records.Store(tmp_path), (Problem("joint", small), Greedy)
+    store, task = records.Store(tmp_path), (Joint(small), Greedy)
     with Runner(Limits(time_s=20)) as runner:
         (first,) = store.run_all(runner, [task])
         (file,) = tmp_path.iterdir()
@@ -74,19 +76,19 @@ def test_what_is_no_record_is_told_and_solved_again(
 
 
 def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, limits = Problem("joint", small), Limits()
+    problem, limits = Joint(small), Limits()
     names = []
     for text in ("1", "2", "1"):
         file = tmp_path / "own.py"
         file.write_text(
-            "from hisopt.result import Guarantee\nfrom hisopt.solvers.base import Solver\n"
-            f"class Own(Solver):\n    name, kinds, guarantee = 'own', ('joint',), Guarantee.HEURISTIC\n    number = {text}\n"
+            "from hisopt import Guarantee, Joint, Solver\n"
+            f"class Own(Solver):\n    name, problems, guarantee = 'own', (Joint,), Guarantee.HEURISTIC\n    number = {text}\n"
         )
-        solver = load_file(f"{file}:Own")
-        names.append(records.record_name(problem, solver, limits))
+        solver = load_class(f"{file}:Own")
+        names.append(records.record_name(problem, solver(), limits))
         monkeypatch.delitem(sys.modules, solver.__module__)
     assert names[0] == names[2] != names[1]
-    before = records.source_hash(JointExact)
+    before = records.source_hash(JointExact())
     read = records._read_source
     monkeypatch.setattr(
         records,
@@ -97,7 +99,7 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
             else read(name, file, changed)
         ),
     )
-    assert records.source_hash(JointExact) != before, "a module that the solver imports was edited"
+    assert records.source_hash(JointExact()) != before, "a module that the solver imports was edited"
 
 
 def test_what_the_runner_lost_is_tried_again(
@@ -107,8 +109,8 @@ def test_what_the_runner_lost_is_tried_again(
     lost: list[str] = []
     run = Runner.run
 
-    def losing(self: Runner, problem: Problem, solver: type[Solver]) -> Run:
-        if not lost and solver is Subsets:
+    def losing(self: Runner, problem: Problem, solver: Solver[Any]) -> Run:
+        if not lost and isinstance(solver, Subsets):
             lost.append(solver.name)
             return Run(problem, solver, Termination.CRASHED, message="the solver's process broke off", lost=True)
         return run(self, problem, solver)
@@ -169,7 +171,7 @@ def test_policies_refuse_what_they_cannot_run(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("program", ["policies", "policy_throughput"])
+@pytest.mark.parametrize("program", ["campaigns.policies", "benchmarks.policy_throughput"])
 def test_help_needs_no_torch(program: str) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.argv = ['x', '--help']\n"

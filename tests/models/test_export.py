@@ -10,11 +10,12 @@ import numpy as np
 import pyscipopt
 import pytest
 
-from hisopt import PRESETS, Instance, Limits, Problem, evaluate
+from hisopt import PRESETS, Instance, Limits, Problem
 from hisopt.decision import Decision
 from hisopt.errors import InputError
 from hisopt.instances import PublicPrompt, StepLimits
 from hisopt.models.export import SUFFIXES, form_of, write
+from hisopt.problems import Allocation, Clustering, Full, Joint, Steps, problem_of
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.allocation.whole import IntegerAllocation
 from hisopt.solvers.clustering.hac import clustered
@@ -38,13 +39,13 @@ def _problems() -> list[Problem]:
     instance = _instance()
     icc = clustered(PRESETS["icc"].replace(users=3, max_clusters=2).sample(0))
     return [
-        *(Problem("clustering", instance, criterion) for criterion in ("mean", "centroid", "sum")),
+        *(Clustering.of(instance, criterion) for criterion in ("mean", "centroid", "sum")),
         *(
-            Problem(kind, instance, integer_sms=whole)
+            problem_of(kind, instance, whole_sms=whole)
             for kind in ("allocation", "joint", "full")
             for whole in (False, True)
         ),
-        Problem("steps", icc),
+        Steps(icc),
     ]
 
 
@@ -63,16 +64,16 @@ def optimum(label: str) -> float:
     if label not in EXACT:  # full with whole SMs: the two partitions' worth of whole joint problems
         return max(_given(problem, clusters) for clusters in ([0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]))
     decision = EXACT[label]().solve(problem, Limits()).decision
-    objective = evaluate(problem, decision).objective
+    objective = problem.evaluate(decision).objective
     assert objective is not None
     return objective
 
 
 def _given(problem: Problem, clusters: list[int]) -> float:
-    inner = Problem("joint", problem.instance.replace(clusters=clusters), integer_sms=True)
+    inner = Joint(problem.instance.replace(clusters=clusters), whole_sms=True)
     decision = JointExactInteger().solve(inner, Limits()).decision
     assert decision is not None
-    return float(evaluate(inner, decision).objective or 0)
+    return float(inner.evaluate(decision).objective or 0)
 
 
 def by_scip(file: Path) -> tuple[float, dict[str, float]]:
@@ -140,7 +141,7 @@ def test_names_beside_an_nl_file_lead_back_to_the_decision(tmp_path: Path) -> No
     edge = [round(values[f"edge[{n}]"]) for n in users]
     sms = np.array([values[f"sms[{m}]"] for m in range(2)])
     decision = Decision.of_steps(STEPS.total, np.array(common), np.array(edge), sms * (1 - 1e-9))
-    found = evaluate(problem, decision)
+    found = problem.evaluate(decision)
     assert found.feasible, found.violations
     assert found.objective == pytest.approx(objective, rel=1e-5)
 
@@ -163,8 +164,8 @@ def test_no_solver_s_grammar_is_tried(label: str, tmp_path: Path) -> None:
 
 def test_what_no_file_can_hold_is_refused(tmp_path: Path) -> None:
     instance = _instance()
-    medoid = Problem("full", instance.replace(public_prompt=PublicPrompt(rule="medoid")))
-    idle = Problem("allocation", instance.replace(given_common=[0] * 3, given_edge=[0] * 3))
+    medoid = Full(instance.replace(public_prompt=PublicPrompt(rule="medoid")))
+    idle = Allocation(instance.replace(given_common=[0] * 3, given_edge=[0] * 3))
     for problem, reason in ((medoid, "medoid"), (idle, "nothing to decide")):
         for suffix in SUFFIXES:
             with pytest.raises(InputError, match=reason) as caught:

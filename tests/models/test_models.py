@@ -9,7 +9,7 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
-from hisopt import Limits, Problem, evaluate
+from hisopt import Limits, Problem
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance, draw_problems
@@ -21,6 +21,7 @@ from hisopt.models.allocation import natural as allocation
 from hisopt.models.clustering import assignment, pairs, peng_wei
 from hisopt.models.joint import milp as joint_milp
 from hisopt.models.joint import natural as joint
+from hisopt.problems import Allocation, Clustering, Full, Joint, problem_of
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.partitions import Partitions
@@ -31,9 +32,9 @@ def forms(problem: Problem) -> list[ModuleType]:
     if problem.kind == "clustering":
         return [assignment] if problem.criterion == "centroid" else [assignment, pairs]
     if problem.kind == "full":
-        return [full] if problem.his.public_prompt.rule != "medoid" else []
+        return [full] if problem.instance.public_prompt.rule != "medoid" else []
     if problem.kind == "joint":
-        return [joint] if problem.integer_sms else [joint, joint_milp]
+        return [joint] if problem.whole_sms else [joint, joint_milp]
     return {"allocation": [allocation], "steps": [icc]}[problem.kind]
 
 
@@ -61,29 +62,29 @@ def test_models_agree_with_the_evaluation(seed: int) -> None:
     for problem in draw_problems(seed):
         for form in forms(problem):
             decision = draw_decision(rng, problem)
-            if not evaluate(problem, decision).feasible:  # a random partition may break limits on sizes
+            if not problem.evaluate(decision).feasible:  # a random partition may break limits on sizes
                 continue
             model = form.build(problem)
             if form is joint_milp:  # it takes the SMs to be those of Theorem 1
                 common, edge = decision.steps_common, decision.steps_edge
                 assert common is not None
                 assert edge is not None
-                sms = optimal_sms(work_costs(problem.his, common, edge), float(problem.his.edge.sms))
+                sms = optimal_sms(work_costs(problem.instance, common, edge), float(problem.instance.edge.sms))
                 decision = type(decision)(decision.clusters, common, edge, decision.steps_device, sms)
             form.insert(model, problem, decision)
-            expected = evaluate(problem, decision).objective
+            expected = problem.evaluate(decision).objective
             faults = [f for f in violations(model) if not f.startswith("cost")]  # a bound that holds at the optimum
             assert not faults, (problem.label, form.__name__)
             assert pyo.value(model.value) == pytest.approx(expected, rel=1e-9, abs=1e-11), form.__name__
             again = form.extract(model, problem)
-            if form in (joint, full, joint_milp) and not problem.integer_sms:
+            if form in (joint, full, joint_milp) and not problem.whole_sms:
                 assert (again.steps_edge == decision.steps_edge).all()
                 assert (again.steps_common == decision.steps_common).all()
-                assert evaluate(problem, again).objective >= expected - 1e-12
-            elif form is allocation and not problem.integer_sms:
-                assert evaluate(problem, again).objective <= expected + 1e-12  # unused SMs are spent
+                assert problem.evaluate(again).objective >= expected - 1e-12
+            elif form is allocation and not problem.whole_sms:
+                assert problem.evaluate(again).objective <= expected + 1e-12  # unused SMs are spent
             else:
-                assert evaluate(problem, again).objective == pytest.approx(expected, rel=1e-12, abs=1e-12)
+                assert problem.evaluate(again).objective == pytest.approx(expected, rel=1e-12, abs=1e-12)
             checked += 1
     assert checked >= 6
 
@@ -92,8 +93,8 @@ def test_models_agree_with_the_evaluation(seed: int) -> None:
 def test_conic_allocation_agrees_with_the_evaluation(seed: int) -> None:
     rng = np.random.default_rng(seed)
     instance = draw_instance(rng, 6, 3)
-    problem = Problem("allocation", instance)
-    if not work_costs(problem.his, problem.his.given_common, problem.his.given_edge).any():  # type: ignore[arg-type]
+    problem = Allocation(instance)
+    if not work_costs(problem.instance, problem.instance.given_common, problem.instance.given_edge).any():  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="nothing to allocate"):
             allocation_conic.build(problem)
         return
@@ -101,21 +102,21 @@ def test_conic_allocation_agrees_with_the_evaluation(seed: int) -> None:
     allocation_conic.insert(model, problem, decision)
     assert model.program.is_dcp(dpp=True)
     assert all(constraint.value() for constraint in model.program.constraints)
-    assert model.program.objective.value * model.scale == pytest.approx(evaluate(problem, decision).objective)
+    assert model.program.objective.value * model.scale == pytest.approx(problem.evaluate(decision).objective)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_every_partition_is_feasible_in_the_relaxation(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    problem = Problem("clustering", draw_instance(rng, 7, 3).replace(cluster_size_min=1, cluster_size_max=None), "mean")
+    problem = Clustering.of(draw_instance(rng, 7, 3).replace(cluster_size_min=1, cluster_size_max=None), "mean")
     model, decision = peng_wei.build(problem), draw_decision(rng, problem)
     peng_wei.insert(model, problem, decision)
-    expected = evaluate(problem, decision).objective
+    expected = problem.evaluate(decision).objective
     assert all(constraint.value(tolerance=1e-9) for constraint in model.program.constraints)
     assert model.program.objective.value == pytest.approx(expected)
     for _ in range(20):  # the bound holds for any multipliers at all
         rows, slack = rng.normal(size=7), rng.normal(size=(7, 7))
-        assert peng_wei.safe_bound(problem.instance.similarity_matrix, rows, slack, 3) >= expected
+        assert peng_wei.safe_bound(problem.similarity_matrix, rows, slack, 3) >= expected
 
 
 @pytest.mark.parametrize("suffix", [".lp", ".mps", ".nl"])
@@ -140,10 +141,10 @@ def test_exported_models_have_the_same_optimum_elsewhere(
         steps=small.steps.replace(total=6, common_max=3, edge_max=2, device_min=1, device_max=6),
     )
     if kind in ("joint", "allocation"):
-        problem = Problem(kind, instance)  # type: ignore[arg-type]
+        problem = problem_of(kind, instance)  # type: ignore[arg-type]
         exact: Solver = JointExact() if kind == "joint" else ClosedForm()
     else:
-        problem = Problem("clustering", instance, kind)  # type: ignore[arg-type]
+        problem = Clustering.of(instance, kind)  # type: ignore[arg-type]
         exact = Partitions()
     expected = exact.solve(problem, Limits()).bound
     file = tmp_path / f"model{suffix}"
@@ -161,8 +162,8 @@ def test_exported_models_have_the_same_optimum_elsewhere(
 
 def test_export_refuses_other_suffixes_and_rules(small: Instance, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="suffix"):
-        export.write(Problem("joint", small), tmp_path / "model.txt")
+        export.write(Joint(small), tmp_path / "model.txt")
     medoid = small.replace(public_prompt=small.public_prompt.replace(rule="medoid"))
     with pytest.raises(InputError, match="medoid"):
-        export.write(Problem("full", medoid), tmp_path / "model.lp")
+        export.write(Full(medoid), tmp_path / "model.lp")
     assert list(tmp_path.iterdir()) == []

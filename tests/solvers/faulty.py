@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hisopt import Decision, Limits, Problem, SolverResult, Termination
+from hisopt.problems import Clustering, Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 from hisopt.solvers.joint.exact import JointExact
@@ -23,8 +24,8 @@ from hisopt.solvers.run.progress import report
 
 
 @dataclass(frozen=True)
-class Faulty(Solver):
-    kinds = ("joint", "clustering")
+class Faulty(Solver[Any]):
+    problems = (Joint, Clustering)
     guarantee = Guarantee.EXACT
 
     def solve(self, problem: Problem, limits: Limits) -> SolverResult:
@@ -252,5 +253,5 @@ class Sound(Faulty):
 def feasible(problem: Problem) -> Decision:
     users, count = problem.instance.users, problem.instance.max_clusters
     zero = np.zeros(users, dtype=np.int64)
-    sms = np.full(count, float(problem.his.edge.sms) / count)
+    sms = np.full(count, float(problem.instance.edge.sms) / count)
     return Decision.of_steps(problem.instance.steps.total, zero, zero, sms, zero)

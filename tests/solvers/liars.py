@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hisopt import Limits, Problem, SolverResult, Termination
+from hisopt import Limits, SolverResult, Termination
+from hisopt.problems import Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 from hisopt.solvers.joint.exact import JointExact
@@ -149,13 +150,13 @@ LIES: dict[str, Lie] = {
 
 
 @dataclass(frozen=True)
-class Liar(Solver):
-    kinds = ("joint",)
+class Liar(Solver[Joint]):
+    problems = (Joint,)
     guarantee = Guarantee.EXACT
 
     lie: str = ""
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         told: SolverResult = LIES[self.name](JointExact().solve(problem, limits))
         return told
 

@@ -6,7 +6,8 @@ import os
 import time
 from dataclasses import dataclass
 
-from hisopt import Limits, Problem, SolverResult, Termination
+from hisopt import Limits, SolverResult, Termination
+from hisopt.problems import Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run.worker import GRACE_S
@@ -25,13 +26,13 @@ wait(LIMIT_S + GRACE_S)
 
 
 @dataclass(frozen=True)
-class SlowStart(Solver):
+class SlowStart(Solver[Joint]):
     name = "slow-start"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
     def prepare(self) -> None:
         wait(LIMIT_S)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         return SolverResult(Termination.COMPLETED)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hisopt import PRESETS, Limits, Problem, Termination, evaluate
+from hisopt import PRESETS, Limits, Termination
 from hisopt.instances import Instance, StepLimits, Weights
+from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.policy.best_response import BestResponse, play, regret
@@ -21,11 +22,11 @@ LIMITS = Limits(time_s=60)
 @pytest.mark.parametrize("reward", ["individual", "marginal"])
 def test_the_end_is_an_equilibrium(reward: str) -> None:
     for seed in range(5):
-        problem = Problem("joint", clustered(PRESETS["small"].sample(seed)))
+        problem = Joint(clustered(PRESETS["small"].sample(seed)))
         found = BestResponse(reward=reward).solve(problem, LIMITS)
         assert found.termination is Termination.COMPLETED
         assert found.decision is not None
-        assert evaluate(problem, found.decision).feasible
+        assert problem.evaluate(found.decision).feasible
         game = StepGame.of([problem.instance])
         steps = found.decision.steps_common, found.decision.steps_edge
         assert regret(game, reward, *map(torch.from_numpy, steps)) <= 1e-8  # type: ignore[arg-type]
@@ -71,14 +72,14 @@ def test_three_users_without_an_equilibrium() -> None:
         common = torch.tensor(profile)
         assert regret(game, "individual", common, edge) > 1e-6
         assert not play(game, "individual", common, edge).equilibrium
-    found = BestResponse().solve(Problem("joint", instance), LIMITS)
+    found = BestResponse().solve(Joint(instance), LIMITS)
     assert found.termination is Termination.ITERATION_LIMIT
     assert found.details["cycled"]
     assert play(game, "marginal", torch.zeros(3, dtype=torch.int64), edge).equilibrium
 
 
 def test_marginal_rewards_climb_the_utility_and_the_optimum_is_an_equilibrium() -> None:
-    problem = Problem("joint", clustered(PRESETS["small"].sample(0)))
+    problem = Joint(clustered(PRESETS["small"].sample(0)))
     game = StepGame.of([problem.instance])
     optimum = JointExact().solve(problem, LIMITS).decision
     assert optimum is not None
@@ -93,7 +94,7 @@ def test_marginal_rewards_climb_the_utility_and_the_optimum_is_an_equilibrium() 
 
 
 def test_time_runs_out_with_a_decision() -> None:
-    problem = Problem("joint", clustered(PRESETS["paper"].sample(0)))
+    problem = Joint(clustered(PRESETS["paper"].sample(0)))
     found = BestResponse().solve(problem, Limits(time_s=1e-9))
     assert found.termination is Termination.TIME_LIMIT
     assert found.decision is not None

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hisopt import PRESETS, Limits, Problem, Termination, evaluate
+from hisopt import PRESETS, Limits, Termination
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance
+from hisopt.problems import Clustering
 from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
 from hisopt.solvers.clustering.branch_bound.search import BranchBound
@@ -63,7 +64,7 @@ def test_spectral_sets_project_and_bound(orthogonal: bool) -> None:
 def test_any_multipliers_bound_every_partition(criterion: str, least: int, most: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     instance = draw_instance(rng, 8, 3).replace(cluster_size_min=least, cluster_size_max=most)
-    problem = Problem("clustering", instance, criterion)  # type: ignore[arg-type]
+    problem = Clustering.of(instance, criterion)  # type: ignore[arg-type]
     task, sizes = Task(criterion, 8, 3, least, most), Sizes.of(8, 3, least, most)
     best = Partitions().solve(problem, LIMITS).bound
     assert best is not None
@@ -133,31 +134,31 @@ def test_the_search_finds_the_optimum_with_and_without_sizes(criterion: str, see
         cluster_size_min=1 + seed % 3,
         cluster_size_max=users if seed % 2 else users // 2 + 1,
     )
-    problem = Problem("clustering", instance, criterion)  # type: ignore[arg-type]
+    problem = Clustering.of(instance, criterion)  # type: ignore[arg-type]
     found, expected = BranchBound().solve(problem, LIMITS), Partitions().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    assert evaluate(problem, found.decision).feasible
-    assert evaluate(problem, found.decision).objective == pytest.approx(expected.bound, rel=1e-6)
+    assert problem.evaluate(found.decision).feasible
+    assert problem.evaluate(found.decision).objective == pytest.approx(expected.bound, rel=1e-6)
     assert found.bound == pytest.approx(expected.bound, rel=1e-6)
     assert found.bound >= expected.bound * (1 - 1e-12)  # type: ignore[operator]
 
 
 def test_the_papers_size_is_proven() -> None:
     instance = PRESETS["paper"].sample(0)
-    problem = Problem("clustering", instance, "mean")
+    problem = Clustering.of(instance, "mean")
     found = BranchBound().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     rng = np.random.default_rng(0)
     for _ in range(50):
-        value = evaluate(problem, draw_decision(rng, problem)).objective
+        value = problem.evaluate(draw_decision(rng, problem)).objective
         assert value is not None
         assert found.bound is not None
         assert value <= found.bound
 
 
 def test_time_runs_out_with_a_valid_bound() -> None:
-    problem = Problem("clustering", PRESETS["paper"].sample(1), "centroid")
+    problem = Clustering.of(PRESETS["paper"].sample(1), "centroid")
     found = BranchBound().solve(problem, Limits(time_s=0.05))
     assert found.termination is Termination.TIME_LIMIT
     assert found.bound is None or found.bound >= 25

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, SolverResult, Termination, evaluate
+from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, SolverResult, Termination
+from hisopt.problems import Allocation, Joint
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.joint.heuristics import Greedy
+from hisopt.solvers.joint.greedy import Greedy
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions
 
 INSIDE, OUTSIDE = 0.9, 1.1  # of a tolerance
@@ -17,12 +18,12 @@ INSIDE, OUTSIDE = 0.9, 1.1  # of a tolerance
 
 @pytest.fixture(scope="module")
 def joint(small: Instance) -> Problem:
-    return Problem("joint", small)
+    return Joint(small)
 
 
 @pytest.fixture(scope="module")
 def allocation(small: Instance) -> Problem:
-    return Problem("allocation", small)
+    return Allocation(small)
 
 
 def idle(problem: Problem) -> Decision:
@@ -32,7 +33,7 @@ def idle(problem: Problem) -> Decision:
 
 
 def value_of(problem: Problem) -> float:
-    value = evaluate(problem, idle(problem)).objective
+    value = problem.evaluate(idle(problem)).objective
     assert value is not None
     return value
 

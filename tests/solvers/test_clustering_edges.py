@@ -7,11 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hisopt import PRESETS, Instance, Limits, Problem, Termination, evaluate
+from hisopt import PRESETS, Instance, Limits, Termination
 from hisopt.equations import rule_similarity
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.instances import PublicPrompt
-from hisopt.solvers.base import Deadline
+from hisopt.problems import Clustering, Full
+from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound import search as branch_bound
 from hisopt.solvers.clustering.branch_bound.balance import balance
 from hisopt.solvers.clustering.branch_bound.search import BranchBound, Search
@@ -65,7 +66,7 @@ def degenerate(kind: str, users: int, rng: np.random.Generator) -> np.ndarray:
     return unit_rows(points)
 
 
-KINDS = ("equal", "duplicates", "near duplicates", "antipodal", "orthogonal", "line", "circle", "any")
+PROBLEMS = ("equal", "duplicates", "near duplicates", "antipodal", "orthogonal", "line", "circle", "any")
 
 
 def enumerated(criterion: str, embeddings: np.ndarray, clusters: int, least: int, most: int) -> float | None:
@@ -105,14 +106,16 @@ def test_refinement_ends_where_gains_are_noise(kind: str, criterion: str) -> Non
         assert sizes.max() <= users // 2
 
 
-@pytest.mark.parametrize("solver", [BranchBound, Partitions, PairsHighs, IlpHighs, IlpScip, PengWeiSdp, Subsets])
-def test_sizes_that_no_partition_meets_are_infeasible(solver: type) -> None:
+@pytest.mark.parametrize(
+    "solver", [BranchBound(), Partitions(), PairsHighs(), IlpHighs(), IlpScip(), PengWeiSdp(), Subsets()]
+)
+def test_sizes_that_no_partition_meets_are_infeasible(solver: Solver) -> None:
     given = draw_instance(np.random.default_rng(1), 13, 3).replace(cluster_size_min=5, cluster_size_max=6)
-    problems = [Problem("clustering", given, criterion) for criterion in CRITERIA]  # type: ignore[arg-type]
-    served = [problem for problem in [*problems, Problem("full", given)] if solver.serves(problem)]
+    problems = [Clustering.of(given, criterion) for criterion in CRITERIA]  # type: ignore[arg-type]
+    served = [problem for problem in [*problems, Full(given)] if solver.serves(problem)]
     assert served
     for problem in served:
-        found = solver().solve(problem, LIMITS)
+        found = solver.solve(problem, LIMITS)
         assert found.termination is Termination.INFEASIBLE
         assert "limits on cluster sizes" in found.message
 
@@ -124,7 +127,7 @@ def test_more_clusters_than_sizes_allow_bound_the_optimum_all_the_same(
 ) -> None:
     given = PRESETS["small"].replace(users=users, max_clusters=clusters).sample(0)
     given = given.replace(cluster_size_min=least, cluster_size_max=most)
-    problem = Problem("clustering", given, criterion)  # type: ignore[arg-type]
+    problem = Clustering.of(given, criterion)  # type: ignore[arg-type]
     best = Partitions().solve(problem, LIMITS).bound
     found = BranchBound().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
@@ -132,33 +135,33 @@ def test_more_clusters_than_sizes_allow_bound_the_optimum_all_the_same(
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROBLEMS)
 def test_no_degenerate_instance_contradicts_enumeration(
     criterion: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(branch_bound, "_LEAF", 2)  # or the dynamic program would solve them all
     for seed in range(10):
-        rng = np.random.default_rng([seed, KINDS.index(kind)])
+        rng = np.random.default_rng([seed, PROBLEMS.index(kind)])
         users = int(rng.integers(1, 7))
         clusters = int(rng.integers(1, min(users, 3) + 1))
         least, most = int(rng.integers(1, 4)), int(rng.integers(2, 7))
         most = max(most, least, -(-users // clusters))
         embeddings = degenerate(kind, users, rng)
         given = instance(embeddings, clusters, least, most)
-        problem = Problem("clustering", given, criterion)  # type: ignore[arg-type]
+        problem = Clustering.of(given, criterion)  # type: ignore[arg-type]
         best = enumerated(criterion, embeddings, clusters, least, most)
-        for solver in (Partitions, BranchBound):
-            found = solver().solve(problem, Limits(time_s=5))
+        for solver in (Partitions(), BranchBound()):
+            found = solver.solve(problem, Limits(time_s=5))
             if best is None:
                 assert found.termination is Termination.INFEASIBLE
                 continue
             assert found.bound is not None
             assert found.bound >= best - 1e-12 * max(best, 1.0)
             assert found.decision is not None
-            if solver is Partitions:
+            if isinstance(solver, Partitions):
                 assert found.bound == pytest.approx(best, rel=1e-12, abs=1e-14)
             if found.termination is Termination.OPTIMAL:
-                value = evaluate(problem, found.decision).objective
+                value = problem.evaluate(found.decision).objective
                 assert value == pytest.approx(best, rel=1e-6, abs=1e-9)
 
 
@@ -166,9 +169,9 @@ def test_an_optimum_of_zero_is_proven() -> None:
     there = np.array([[1.0, 2.0, 2.0]]) / 3
     given = instance(np.concatenate([there, -there] * 7), 1)
     for criterion in CRITERIA:
-        problem = Problem("clustering", given, criterion)  # type: ignore[arg-type]
-        for solver in (Partitions, BranchBound):
-            found = solver().solve(problem, LIMITS)
+        problem = Clustering.of(given, criterion)  # type: ignore[arg-type]
+        for solver in (Partitions(), BranchBound()):
+            found = solver.solve(problem, LIMITS)
             assert found.termination is Termination.OPTIMAL
             assert found.bound == pytest.approx(0.0, abs=1e-14)
 
@@ -180,7 +183,7 @@ def test_an_optimum_of_zero_is_proven() -> None:
 ])  # fmt: skip
 def test_scip_proves_centroid_among_duplicates(names: str, clusters: int, least: int, most: int, best: float) -> None:
     unit = {"a": [1.0, 0.0], "A": [-1.0, 0.0], "b": [0.0, 1.0]}
-    problem = Problem("clustering", instance(np.array([unit[n] for n in names]), clusters, least, most), "centroid")
+    problem = Clustering.of(instance(np.array([unit[n] for n in names]), clusters, least, most), "centroid")
     found = IlpScip().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.bound == pytest.approx(best, rel=1e-7)
@@ -197,10 +200,10 @@ def test_a_cluster_that_cancels_has_no_similarity(count: int) -> None:
 
 def test_models_and_subsets_agree_with_the_equations_on_a_cluster_that_cancels() -> None:
     given = instance(degenerate("circle", 5, np.random.default_rng(0)), 1)
-    found = Subsets().solve(Problem("full", given), LIMITS)
+    found = Subsets().solve(Full(given), LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    assert evaluate(Problem("full", given), found.decision).objective == pytest.approx(found.bound, rel=1e-12)
+    assert Full(given).evaluate(found.decision).objective == pytest.approx(found.bound, rel=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -208,12 +211,12 @@ def test_heuristics_of_an_exact_solver_are_among_its_incumbents(seed: int) -> No
     rng = np.random.default_rng(seed)
     embeddings = shipped().embeddings[rng.choice(240, 20, replace=False)]
     embeddings = np.concatenate([embeddings, embeddings[rng.integers(0, 20, 30)]])
-    problem = Problem("clustering", PRESETS["paper"].sample(0).replace(embeddings=embeddings, max_clusters=5), "mean")
-    kmeans, refined = (solver().solve(problem, LIMITS).decision for solver in (KMeans, HacRefined))
+    problem = Clustering.of(PRESETS["paper"].sample(0).replace(embeddings=embeddings, max_clusters=5), "mean")
+    kmeans, refined = (solver.solve(problem, LIMITS).decision for solver in (KMeans(), HacRefined()))
     assert kmeans is not None
     assert refined is not None
-    value = evaluate(problem, refined).objective
-    other = evaluate(problem, kmeans).objective
+    value = problem.evaluate(refined).objective
+    other = problem.evaluate(kmeans).objective
     assert value is not None
     assert other is not None
     assert value >= other - 1e-9

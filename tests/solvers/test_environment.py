@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-from hisopt import PRESETS, Problem, evaluate
+from hisopt import PRESETS
 from hisopt.decision import Decision
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.instances import Instance, StepLimits
+from hisopt.problems import Joint
 from hisopt.solvers.policy.environment import StepsEnv
 
 TIGHT = StepLimits(total=8, common_max=5, edge_max=6, edge_min=1, device_min=2, device_max=6)
@@ -39,7 +40,7 @@ def test_rewards_sum_to_the_utility_of_evaluate(limits: StepLimits) -> None:
         _, rewards, _, _, infos = env.step(actions)
         sms = optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms))
         decision = Decision.of_steps(limits.total, common, edge, sms, instance.clusters)
-        found = evaluate(Problem("joint", instance), decision)
+        found = Joint(instance).evaluate(decision)
         assert found.feasible
         assert sum(rewards.values()) == pytest.approx(found.objective, abs=1e-6)
         assert infos["user_0"]["utility"] == pytest.approx(found.objective, abs=1e-6)

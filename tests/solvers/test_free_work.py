@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hisopt import Instance, Limits, Problem, Termination, evaluate
+from hisopt import Instance, Limits, Problem, Termination
 from hisopt.equations import optimal_sms, steps_sms, with_slivers
 from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.problems import Allocation, Full, problem_of
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
@@ -41,11 +42,11 @@ def instance(name: str, sms: float) -> Instance:
 
 def by_formula(problem: Problem) -> float | None:
     """What whole SMs allow in ``allocation``: with 3 busy clusters and V = 2, nothing."""
-    given = problem.his
+    given = problem.instance
     busy = [
         given.given_common[given.clusters == m].any() or given.given_edge[given.clusters == m].any() for m in range(3)
     ]  # type: ignore[index]
-    return None if problem.integer_sms and sum(busy) > float(given.edge.sms) else 0.0
+    return None if problem.whole_sms and sum(busy) > float(given.edge.sms) else 0.0
 
 
 CASES = [
@@ -56,23 +57,23 @@ CASES = [
     for solver in registered(kind)
     if solver.guarantee is not Guarantee.LEARNED
     and (kind, solver.name) != ("full", "scip")  # minutes
-    and solver.serves(Problem(kind, instance(name, 7.0), integer_sms=integer))  # type: ignore[arg-type]
+    and solver.serves(problem_of(kind, instance(name, 7.0), whole_sms=integer))  # type: ignore[arg-type]
 ]
 EXACT = {("allocation", False): "closed-form", ("allocation", True): "integer", ("joint", False): "exact",
          ("joint", True): "exact-integer", ("full", False): "subsets"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("solver", "kind", "integer", "name"), CASES)
-def test_every_solver_on_free_work(solver: type[Solver], kind: str, integer: bool, name: str) -> None:
+def test_every_solver_on_free_work(solver: Solver[Any], kind: str, integer: bool, name: str) -> None:
     for sms in BUDGETS:
-        problem = Problem(kind, instance(name, sms), integer_sms=integer)  # type: ignore[arg-type]
-        run = check(problem, solver, LIMITS, Outcome(solver().solve(problem, LIMITS), 0.0))
+        problem = problem_of(kind, instance(name, sms), whole_sms=integer)  # type: ignore[arg-type]
+        run = check(problem, solver, LIMITS, Outcome(solver.solve(problem, LIMITS), 0.0))
         assert run.refuted == ()
         assert run.violations == ()
         reference = next((s for s in registered(kind) if s.name == EXACT.get((kind, integer))), None)
         if reference is None:
             continue
-        best = check(problem, reference, LIMITS, Outcome(reference().solve(problem, LIMITS), 0.0))
+        best = check(problem, reference, LIMITS, Outcome(reference.solve(problem, LIMITS), 0.0))
         if best.objective is None:
             assert run.decision is None
             continue
@@ -106,14 +107,14 @@ def test_a_cluster_with_free_work_needs_an_sm() -> None:
     assert given.given_common is not None
     assert given.given_edge is not None
     sms = steps_sms(given, given.given_common, given.given_edge)
-    problem = Problem("allocation", given)
+    problem = Allocation(given)
     from hisopt import Decision
 
-    assert evaluate(problem, Decision(sms=sms)).feasible
+    assert problem.evaluate(Decision(sms=sms)).feasible
     busy = int(np.argmax(sms))
     assert sms[busy] > 0
     sms[busy] = 0
-    assert any("no SM" in fault for fault in evaluate(problem, Decision(sms=sms)).violations)
+    assert any("no SM" in fault for fault in problem.evaluate(Decision(sms=sms)).violations)
 
 
 def test_subsets_does_not_walk_through_ties() -> None:
@@ -125,7 +126,7 @@ def test_subsets_does_not_walk_through_ties() -> None:
         weights={"quality": 0, "delay": 0, "energy": 0}, given_common=None, given_edge=None,
         cluster_size_min=1, cluster_size_max=None,
     )  # fmt: skip
-    found = Subsets().solve(Problem("full", tied), LIMITS)
+    found = Subsets().solve(Full(tied), LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.details["partitions_solved"] < 10
     assert found.bound == pytest.approx(0.0, abs=1e-9)
@@ -135,13 +136,11 @@ def test_subsets_out_of_time_keeps_decision_and_bound() -> None:
     rng = np.random.default_rng(5)
     drawn = draw_instance(rng, 9, 4)
     assert isinstance(drawn, Instance)
-    problem = Problem(
-        "full", drawn.replace(given_common=None, given_edge=None, cluster_size_min=1, cluster_size_max=None)
-    )
+    problem = Full(drawn.replace(given_common=None, given_edge=None, cluster_size_min=1, cluster_size_max=None))
     late, done = Subsets().solve(problem, Limits(time_s=0.0)), Subsets().solve(problem, LIMITS)
     assert done.termination is Termination.OPTIMAL
     assert late.decision is not None
-    assert evaluate(problem, late.decision).feasible
+    assert problem.evaluate(late.decision).feasible
     assert late.bound is not None
     assert done.bound is not None
     assert late.bound >= done.bound - 1e-9 * abs(done.bound)

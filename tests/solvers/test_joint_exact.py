@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
-from hisopt import Instance, Limits, Problem, Termination, evaluate
+from hisopt import Instance, Limits, Termination
+from hisopt.errors import InputError
 from hisopt.instances import Gpu, Latent, Radio, StepLimits, Weights
+from hisopt.problems import Joint
 from hisopt.result import relative_gap
 from hisopt.solvers.base import Deadline, OutOfTime
 from hisopt.solvers.joint import bound_steps, step_tables
@@ -105,11 +106,11 @@ def test_every_plan(block: int) -> None:
         instance = drawn(seed)
         if len(instance.steps.pairs()) ** instance.users > 3000:
             continue
-        problem = Problem("joint", instance)
+        problem = Joint(instance)
         best, result = best_by_plan(instance), JointExact().solve(problem, Limits())
         assert result.decision is not None
         assert result.bound is not None
-        scored = evaluate(problem, result.decision)
+        scored = problem.evaluate(result.decision)
         assert scored.feasible, seed
         assert result.termination is Termination.OPTIMAL
         assert scored.objective == pytest.approx(best, rel=1e-9, abs=1e-10), seed
@@ -135,11 +136,11 @@ def ties(clusters: int) -> Instance:
 
 @pytest.mark.parametrize("clusters", [24, 60])
 def test_near_ties_are_proven(clusters: int) -> None:
-    problem = Problem("joint", ties(clusters))
+    problem = Joint(ties(clusters))
     result = JointExact().solve(problem, Limits(time_s=60))
     assert result.decision is not None
     assert result.bound is not None
-    objective = evaluate(problem, result.decision).objective
+    objective = problem.evaluate(result.decision).objective
     assert objective is not None
     assert result.termination is Termination.OPTIMAL
     assert relative_gap(objective, result.bound) <= 1e-6
@@ -147,7 +148,7 @@ def test_near_ties_are_proven(clusters: int) -> None:
         other = JointMilp().solve(problem, Limits(time_s=60))
         assert other.decision is not None
         assert other.bound is not None
-        other_objective = evaluate(problem, other.decision).objective
+        other_objective = problem.evaluate(other.decision).objective
         assert other_objective is not None
         assert result.bound >= other_objective
         assert other.bound >= objective - 1e-8 * abs(objective)
@@ -164,9 +165,9 @@ def test_a_useless_device_costs_the_others_no_digits(useless: float) -> None:
             np.repeat([0, 1], 5), device, 300.0, StepLimits(total=6, common_max=3, edge_max=3, device_min=0, device_max=6),
             np.full(10, 0.5), Weights(quality=1, delay=1, energy=0),
         )  # fmt: skip
-        result = JointExact().solve(Problem("joint", instance), Limits())
+        result = JointExact().solve(Joint(instance), Limits())
         assert result.decision is not None
-        results.append((result.bound, evaluate(Problem("joint", instance), result.decision).objective))
+        results.append((result.bound, Joint(instance).evaluate(result.decision).objective))
     (bound, objective), (_, known) = results
     assert objective == pytest.approx(known, rel=1e-13)
     assert known <= bound == pytest.approx(known, rel=1e-9)  # type: ignore[operator]
@@ -179,13 +180,13 @@ def test_no_time_leaves_a_decision_and_a_bound(device_min: int, small: Instance)
         steps=limits.replace(device_min=device_min + limits.device_min, device_max=limits.total),
         given_common=None, given_edge=None,
     )  # fmt: skip
-    problem = Problem("joint", instance)
+    problem = Joint(instance)
     optimum = JointExact().solve(problem, Limits()).bound
     result = JointExact().solve(problem, Limits(time_s=0))
     assert result.decision is not None
     assert result.bound is not None
     assert result.termination is Termination.TIME_LIMIT
-    assert evaluate(problem, result.decision).feasible
+    assert problem.evaluate(result.decision).feasible
     assert optimum is not None
     assert optimum <= result.bound < np.inf
     with pytest.raises(OutOfTime):
@@ -211,5 +212,5 @@ def test_envelopes_skip_dents() -> None:
     ],
 )
 def test_costs_beyond_the_floating_point_range_are_refused(change: dict[str, Any], place: str, small: Instance) -> None:
-    with pytest.raises(ValidationError, match=f"{place}.*must stay below 1e200"):
-        small.replace(**change)
+    with pytest.raises(InputError, match=f"{place}.*must stay below 1e200"):
+        Joint(small.replace(**change))

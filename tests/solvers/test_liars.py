@@ -14,8 +14,9 @@ from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
 from hisopt.commands.render import to_csv, to_json
 from hisopt.commands.request import Setting
 from hisopt.commands.tables import to_table
+from hisopt.problems import Joint
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner, contradictions
 
 LIARS = Path(__file__).with_name("liars.py")
@@ -79,7 +80,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 def problem(small: Instance) -> Problem:
     """Steps of which a narrow sum, 3 times 95 modulo 256, is what is asked for."""
     steps = {"total": 29, "common_max": 95, "edge_max": 95, "device_min": 1, "device_max": 100}
-    return Problem("joint", small.replace(steps=steps, given_common=None, given_edge=None))
+    return Joint(small.replace(steps=steps, given_common=None, given_edge=None))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def honest(runner: Runner, problem: Problem) -> Run:
 
 
 def told(runner: Runner, problem: Problem, lie: str) -> Run:
-    run = runner.run(problem, load_file(f"{LIARS}:{''.join(map(str.capitalize, lie.split('-')))}"))
+    run = runner.run(problem, load_class(f"{LIARS}:{''.join(map(str.capitalize, lie.split('-')))}"))
     assert not run.lost
     assert not Path(os.environ["HISOPT_TEST_MARKER"]).exists(), "an answer was executed"
     return run

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hisopt import PRESETS, Limits, Problem, Termination
+from hisopt import PRESETS, Limits, Termination
 from hisopt.errors import InputError
+from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
-from hisopt.solvers.registry import check_names, load_file
-from hisopt.solvers.run.place import VERBOSE
+from hisopt.solvers.registry import check_names
+from hisopt.solvers.run.place import VERBOSE, load_class
 from hisopt.solvers.run.runner import Runner
 
-PROBLEM = Problem("joint", clustered(PRESETS["small"].sample(0)))
+PROBLEM = Joint(clustered(PRESETS["small"].sample(0)))
 
 SOURCE = """
 import sys
@@ -25,19 +26,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from hisopt import Decision, SolverResult, Termination
+from hisopt.problems import Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
 
 
 @dataclass(frozen=True)
-class Mine(Solver):
+class Mine(Solver[Joint]):
     name = "mine"
-    kinds = ("joint",)
+    problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
     edge = 4
 
     def solve(self, problem, limits):
-        i = problem.his
+        i = problem.instance
         x, y = np.full(i.users, 8), np.full(i.users, self.edge)
         return SolverResult(Termination.COMPLETED, Decision.of_steps(i.steps.total, x, y, np.full(i.max_clusters, 10.0)))
 """
@@ -74,7 +76,7 @@ class Twin(Mine):
 
 
 class Worded(Mine):
-    kinds = "joint"
+    problems = "joint"
 
 
 class Promising(Mine):
@@ -91,11 +93,11 @@ def mine(tmp_path: Path) -> str:
 def test_what_failed_is_told_with_file_and_line(mine: str) -> None:
     line = 1 + (SOURCE + FAILING).splitlines().index("        return 1 / 0")
     with Runner(Limits(time_s=30)) as runner:
-        run = runner.run(PROBLEM, load_file(f"{mine}:Fails"))
+        run = runner.run(PROBLEM, load_class(f"{mine}:Fails"))
         assert run.termination is Termination.CRASHED
         assert run.message == f"ZeroDivisionError: division by zero ({mine}, line {line})"
-        assert runner.run(PROBLEM, load_file(f"{mine}:Exits")).message == "exited with code 3 and no result"
-        assert runner.run(PROBLEM, load_file(f"{mine}:Leaves")).message == "exited with code 1 and no result"
+        assert runner.run(PROBLEM, load_class(f"{mine}:Exits")).message == "exited with code 3 and no result"
+        assert runner.run(PROBLEM, load_class(f"{mine}:Leaves")).message == "exited with code 1 and no result"
 
 
 def test_verbose_shows_prints_and_the_traceback(
@@ -104,7 +106,7 @@ def test_verbose_shows_prints_and_the_traceback(
     for value, shown in (("", False), ("1", True)):
         monkeypatch.setenv(VERBOSE, value)
         with Runner(Limits(time_s=30)) as runner:
-            runner.run(PROBLEM, load_file(f"{mine}:Fails"))
+            runner.run(PROBLEM, load_class(f"{mine}:Fails"))
         out, err = capfd.readouterr()
         assert out == ""
         for text in ("to be seen", "Traceback", "return 1 / 0"):
@@ -117,7 +119,7 @@ def test_modules_beside_a_solver_are_found_each_beside_its_own(tmp_path: Path) -
         (tmp_path / folder / "helper_of_mine.py").write_text(f"STEPS = {steps}\n")
         text = SOURCE.replace("import sys", "import helper_of_mine").replace("edge = 4", "edge = helper_of_mine.STEPS")
         (tmp_path / folder / f"solver_{folder}.py").write_text(text)
-    solvers = [load_file(f"{tmp_path}/{folder}/solver_{folder}.py:Mine") for folder in ("one", "two")]
+    solvers = [load_class(f"{tmp_path}/{folder}/solver_{folder}.py:Mine") for folder in ("one", "two")]
     with Runner(Limits(time_s=30)) as runner:
         runs = [runner.run(PROBLEM, solver) for solver in solvers]
     assert [run.decision.steps_edge[0] for run in runs if run.decision and run.decision.steps_edge is not None] == [
@@ -130,7 +132,7 @@ def test_modules_beside_a_solver_are_found_each_beside_its_own(tmp_path: Path) -
     ("name", "message"),
     [
         ("Greedy", "its name 'greedy' is taken by a solver of --list"),
-        ("Worded", "kinds is 'joint', must be a tuple of"),
+        ("Worded", "problems is 'joint', must be a tuple of"),
         ("Promising", "guarantee is 'exact', must be a Guarantee"),
         ("Absent", "has no class 'Absent'"),
     ],
@@ -150,7 +152,7 @@ def test_two_own_solvers_of_one_name_are_refused(mine: str) -> None:
 def test_files_that_fail_to_import_are_told_with_the_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("\n" + text)
     with pytest.raises(InputError, match=r"fails to import: \w+: .*broken\.py, line [23]\)"):
-        load_file(f"{tmp_path}/broken.py:X")
+        load_class(f"{tmp_path}/broken.py:X")
 
 
 SCRIPT = """
@@ -175,7 +177,7 @@ def made(steps):
 
 
 if __name__ == "__main__":
-    problem = Problem("joint", clustered(PRESETS["small"].sample(0)))
+    problem = Joint(clustered(PRESETS["small"].sample(0)))
     with Runner(Limits(time_s=30)) as runner:
         for solver in (Mine, Global, made(3)):
             run = runner.run(problem, solver)

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hisopt import Instance, Limits, Problem, Termination
+from hisopt import Instance, Limits, Termination
+from hisopt.problems import Joint
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Runner
 
 FAULTY = Path(__file__).with_name("faulty.py")
@@ -87,31 +88,31 @@ def test_signals_leave_nothing_and_lose_nothing(signals: list[signal.Signals], m
 
 
 def test_a_normal_run_leaves_no_orphans(small: Instance, marker: Path) -> None:
-    solver = load_file(f"{FAULTY}:LeavesOrphans")
+    solver = load_class(f"{FAULTY}:LeavesOrphans")
     with Runner(Limits(time_s=60)) as runner:
-        assert runner.run(Problem("joint", small), solver).termination is Termination.COMPLETED
+        assert runner.run(Joint(small), solver).termination is Termination.COMPLETED
         assert len(marked(marker)) == 1, "the server alone, when the run is told"
     assert nothing_left(marker)
 
 
 def test_a_killed_server_is_no_result_and_takes_all_along(small: Instance, marker: Path) -> None:
     with Runner(Limits(time_s=60)) as runner:
-        run = runner.run(Problem("joint", small), load_file(f"{FAULTY}:KillsServer"))
+        run = runner.run(Joint(small), load_class(f"{FAULTY}:KillsServer"))
         assert run.termination is Termination.CRASHED
         assert run.lost
         assert "broke off" in run.message
         assert nothing_left(marker)
-        assert runner.run(Problem("joint", small), JointExact).termination is Termination.OPTIMAL
+        assert runner.run(Joint(small), JointExact).termination is Termination.OPTIMAL
     assert nothing_left(marker)
 
 
 def test_no_import_counts_as_solving(small: Instance, marker: Path) -> None:
     target = f"{FAULTY.with_name('slow_start.py')}:SlowStart"
     with Runner(Limits(time_s=0.2)) as runner:
-        run = runner.run(Problem("joint", small), load_file(target))
+        run = runner.run(Joint(small), load_class(target))
     assert run.termination is Termination.COMPLETED, run.message
     assert run.seconds is not None
     with Runner(Limits(time_s=0.2), start_s=0.5) as runner:
-        run = runner.run(Problem("joint", small), load_file(target))
+        run = runner.run(Joint(small), load_class(target))
     assert run.termination is Termination.CRASHED
     assert run.message == "its imports took more than 0.5 s"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, Termination, evaluate
+from hisopt import Decision, Instance, Limits, SolutionStatus, Termination
+from hisopt.problems import Clustering, Joint
 from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.branch_bound.search import BranchBound
 from hisopt.solvers.clustering.ilp import IlpHighs
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.progress import listening, report
 from hisopt.solvers.run.runner import Run, Runner
 
@@ -26,7 +28,7 @@ def runner() -> Iterator[Runner]:
 
 
 def run_of(runner: Runner, small: Instance, name: str) -> Run:
-    return runner.run(Problem("joint", small), load_file(f"{FAULTY}:{name}"))
+    return runner.run(Joint(small), load_class(f"{FAULTY}:{name}"))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +43,11 @@ def run_of(runner: Runner, small: Instance, name: str) -> Run:
 def test_the_best_that_was_reported_is_kept(
     runner: Runner, small: Instance, name: str, termination: Termination, message: str
 ) -> None:
-    problem = Problem("joint", small)
+    problem = Joint(small)
     best = JointExact().solve(problem, Limits())
     assert best.decision is not None
     assert best.bound is not None
-    optimum = evaluate(problem, best.decision).objective
+    optimum = problem.evaluate(best.decision).objective
     run = run_of(runner, small, name)
     assert run.termination is termination
     assert run.message == message
@@ -70,17 +72,17 @@ def test_what_was_reported_is_not_believed(runner: Runner, small: Instance) -> N
     assert any("beats its bound -5" in line for line in run.refuted)
 
 
-@pytest.mark.parametrize("solver", [BranchBound, IlpHighs])
-def test_solvers_report_what_is_true(small: Instance, solver: type[Solver]) -> None:
-    problem = Problem("clustering", small.replace(clusters=None), "sum")
+@pytest.mark.parametrize("solver", [BranchBound(), IlpHighs()])
+def test_solvers_report_what_is_true(small: Instance, solver: Solver[Any]) -> None:
+    problem = Clustering.of(small.replace(clusters=None), "sum")
     heard: list[tuple[Decision | None, float | None]] = []
     with listening(lambda decision, bound: heard.append((decision, bound))):
-        result = solver().solve(problem, Limits(time_s=60))
+        result = solver.solve(problem, Limits(time_s=60))
     assert result.termination is Termination.OPTIMAL
     assert result.decision is not None
-    optimum = evaluate(problem, result.decision).objective
+    optimum = problem.evaluate(result.decision).objective
     assert optimum is not None
-    found = [evaluate(problem, decision) for decision, _ in heard if decision is not None]
+    found = [problem.evaluate(decision) for decision, _ in heard if decision is not None]
     assert max(e.objective for e in found if e.feasible and e.objective is not None) == pytest.approx(optimum, rel=1e-9)
     bounds = [bound for _, bound in heard if bound is not None]
     assert bounds

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hisopt import Decision, Instance, Limits, Problem, Termination, evaluate
+from hisopt import Decision, Instance, Limits, Termination
 from hisopt.equations import given_work_costs, optimal_sms, work_costs
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.models.allocation import conic as allocation_conic
+from hisopt.problems import Allocation, Clustering, Full, Joint, problem_of
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.allocation.whole import IntegerAllocation
 from hisopt.solvers.base import Solver
@@ -56,15 +57,15 @@ def test_no_other_allocation_is_better(cost: np.ndarray, budget: float, seed: in
 @given(seed=seeds, users=st.integers(1, 8), clusters=st.integers(1, 4))
 def test_closed_form_equals_cvxpy(seed: int, users: int, clusters: int) -> None:
     _, instance = drawn(seed, users, min(users, clusters))
-    problem = Problem("allocation", instance)
+    problem = Allocation(instance)
     assume(given_work_costs(instance).any())
     model = allocation_conic.build(problem)
     model.program.solve(solver="CLARABEL", tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     closed = ClosedForm().solve(problem, LIMITS)
     assert closed.decision is not None
     ours, theirs = (
-        evaluate(problem, closed.decision).objective,
-        evaluate(problem, allocation_conic.extract(model, problem)).objective,
+        problem.evaluate(closed.decision).objective,
+        problem.evaluate(allocation_conic.extract(model, problem)).objective,
     )
     assert ours == pytest.approx(theirs, rel=1e-6)
     assert closed.details["price_of_an_sm"] == pytest.approx(allocation_conic.price(model, problem), rel=1e-4)
@@ -74,7 +75,7 @@ def test_closed_form_equals_cvxpy(seed: int, users: int, clusters: int) -> None:
 def test_integer_allocation_equals_brute_force(seed: int, clusters: int, budget: int) -> None:
     _, instance = drawn(seed, 5, clusters)
     instance = instance.replace(edge=instance.edge.replace(sms=float(budget)))
-    problem = Problem("allocation", instance, integer_sms=True)
+    problem = Allocation(instance, whole_sms=True)
     found = IntegerAllocation().solve(problem, LIMITS)
     assert found.decision is not None
     cost = given_work_costs(instance)
@@ -83,8 +84,8 @@ def test_integer_allocation_equals_brute_force(seed: int, clusters: int, budget:
         for sms in product(range(budget + 1), repeat=clusters)
         if sum(sms) <= budget and all(v > 0 or a == 0 for a, v in zip(cost, sms, strict=True))
     )
-    assert evaluate(problem, found.decision).objective == pytest.approx(best, rel=1e-12)
-    assert evaluate(problem, found.decision).feasible
+    assert problem.evaluate(found.decision).objective == pytest.approx(best, rel=1e-12)
+    assert problem.evaluate(found.decision).feasible
 
 
 def every_plan(instance: Instance) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -119,18 +120,18 @@ def few_steps(rng: np.random.Generator, instance: Instance) -> Instance:
 def test_joint_exact_equals_enumeration(seed: int, users: int, clusters: int) -> None:
     rng, instance = drawn(seed, users, min(users, clusters))
     instance = few_steps(rng, instance)
-    problem, best = Problem("joint", instance), -np.inf
+    problem, best = Joint(instance), -np.inf
     budget = float(instance.edge.sms)
     for x, y in every_plan(instance):
         sms = optimal_sms(work_costs(instance, x, y), budget)
-        value = evaluate(problem, Decision.of_steps(instance.steps.total, x, y, sms)).objective
+        value = problem.evaluate(Decision.of_steps(instance.steps.total, x, y, sms)).objective
         assert value is not None
         best = max(best, value)
     found = JointExact().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    assert evaluate(problem, found.decision).feasible
-    assert evaluate(problem, found.decision).objective == pytest.approx(best, rel=1e-9, abs=1e-12)
+    assert problem.evaluate(found.decision).feasible
+    assert problem.evaluate(found.decision).objective == pytest.approx(best, rel=1e-9, abs=1e-12)
     assert found.bound == pytest.approx(best, rel=1e-9, abs=1e-12)
 
 
@@ -138,20 +139,20 @@ def test_joint_exact_equals_enumeration(seed: int, users: int, clusters: int) ->
 def test_joint_exact_integer_equals_enumeration(seed: int, users: int, clusters: int, budget: int) -> None:
     rng, instance = drawn(seed, users, min(users, clusters))
     instance = few_steps(rng, instance.replace(edge=instance.edge.replace(sms=float(budget))))
-    problem, best = Problem("joint", instance, integer_sms=True), -np.inf
+    problem, best = Joint(instance, whole_sms=True), -np.inf
     splits = [
         np.array(s, dtype=float) for s in product(range(budget + 1), repeat=instance.max_clusters) if sum(s) == budget
     ]
     for x, y in every_plan(instance):
         for sms in splits:
-            outcome = evaluate(problem, Decision.of_steps(instance.steps.total, x, y, sms))
+            outcome = problem.evaluate(Decision.of_steps(instance.steps.total, x, y, sms))
             if outcome.feasible and outcome.objective is not None:
                 best = max(best, outcome.objective)
     found = JointExactInteger().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    assert evaluate(problem, found.decision).feasible
-    assert evaluate(problem, found.decision).objective == pytest.approx(best, rel=1e-9, abs=1e-12)
+    assert problem.evaluate(found.decision).feasible
+    assert problem.evaluate(found.decision).objective == pytest.approx(best, rel=1e-9, abs=1e-12)
 
 
 def partitions(users: int, clusters: int) -> list[np.ndarray]:
@@ -165,12 +166,12 @@ def partitions(users: int, clusters: int) -> list[np.ndarray]:
 def test_subsets_equals_enumeration_of_partitions(seed: int, users: int, clusters: int) -> None:
     _, instance = drawn(seed, users, min(users, clusters))
     instance = instance.replace(given_common=None, given_edge=None)
-    problem, best = Problem("full", instance), -np.inf
+    problem, best = Full(instance), -np.inf
     for labels in partitions(users, instance.max_clusters):
-        given_clusters = Problem("joint", instance.replace(clusters=labels))
+        given_clusters = Joint(instance.replace(clusters=labels))
         solved = JointExact().solve(given_clusters, LIMITS)
         assert solved.decision is not None
-        outcome = evaluate(problem, solved.decision)
+        outcome = problem.evaluate(solved.decision)
         if outcome.feasible and outcome.objective is not None:
             best = max(best, outcome.objective)
     found = Subsets().solve(problem, LIMITS)
@@ -179,7 +180,7 @@ def test_subsets_equals_enumeration_of_partitions(seed: int, users: int, cluster
         return
     assert found.decision is not None
     assert found.termination is Termination.OPTIMAL
-    assert evaluate(problem, found.decision).objective == pytest.approx(best, rel=1e-9, abs=1e-12)
+    assert problem.evaluate(found.decision).objective == pytest.approx(best, rel=1e-9, abs=1e-12)
 
 
 def permuted(instance: Instance, order: np.ndarray) -> Instance:
@@ -210,10 +211,10 @@ def test_order_of_users_and_names_of_clusters_do_not_matter(seed: int, users: in
     other = other.replace(clusters=rng.permutation(instance.max_clusters)[other.clusters])
     for kind, solver in (("joint", JointExact()), ("joint", JointExactInteger()), ("full", Subsets())):
         integer = isinstance(solver, JointExactInteger)
-        bounds = [solver.solve(Problem(kind, i, integer_sms=integer), LIMITS).bound for i in (instance, other)]  # type: ignore[arg-type]
+        bounds = [solver.solve(problem_of(kind, i, whole_sms=integer), LIMITS).bound for i in (instance, other)]  # type: ignore[arg-type]
         assert bounds[0] == pytest.approx(bounds[1], rel=1e-9, abs=1e-12)
     for criterion in ("mean", "centroid", "sum"):
-        bounds = [Partitions().solve(Problem("clustering", i, criterion), LIMITS).bound for i in (instance, other)]
+        bounds = [Partitions().solve(Clustering.of(i, criterion), LIMITS).bound for i in (instance, other)]
         assert bounds[0] == pytest.approx(bounds[1], rel=1e-9)
 
 
@@ -223,12 +224,12 @@ def test_more_sms_never_hurt(seed: int, users: int, clusters: int, more: int) ->
     richer = instance.replace(edge=instance.edge.replace(sms=float(instance.edge.sms) + more))
     solvers: list[tuple[Solver, bool]] = [(JointExact(), False), (JointExactInteger(), True)]
     for solver, integer in solvers:
-        poor, rich = (solver.solve(Problem("joint", i, integer_sms=integer), LIMITS).bound for i in (instance, richer))
+        poor, rich = (solver.solve(Joint(i, whole_sms=integer), LIMITS).bound for i in (instance, richer))
         assert poor is not None
         assert rich is not None
         assert rich >= poor - 1e-12 * max(1.0, abs(poor))
-    whole = JointExactInteger().solve(Problem("joint", instance, integer_sms=True), LIMITS).bound
-    real = JointExact().solve(Problem("joint", instance), LIMITS).bound
+    whole = JointExactInteger().solve(Joint(instance, whole_sms=True), LIMITS).bound
+    real = JointExact().solve(Joint(instance), LIMITS).bound
     assert whole is not None
     assert real is not None
     assert whole <= real + 1e-12 * max(1.0, abs(real))  # whole SMs are a restriction
@@ -241,6 +242,6 @@ def test_scaling_all_weights_scales_the_optimum(seed: int, users: int, factor: f
     scaled = instance.replace(
         weights=w.replace(quality=factor * w.quality, delay=factor * w.delay, energy=factor * w.energy)
     )
-    one, other = (JointExact().solve(Problem("joint", i), LIMITS).bound for i in (instance, scaled))
+    one, other = (JointExact().solve(Joint(i), LIMITS).bound for i in (instance, scaled))
     assert one is not None
     assert other == pytest.approx(factor * one, rel=1e-9, abs=1e-9 * factor)

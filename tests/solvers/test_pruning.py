@@ -14,6 +14,7 @@ import pytest
 
 from hisopt import Problem
 from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.problems import Clustering
 from hisopt.result import Limits
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.branch_bound import search as branch_bound
@@ -54,7 +55,7 @@ def value(criterion: str, embeddings: np.ndarray, labels: np.ndarray) -> float:
 def problem(criterion: str, clusters: int, least: int, most: int, seed: int) -> Problem:
     drawn = draw_instance(np.random.default_rng(seed), USERS, clusters)
     drawn = drawn.replace(max_clusters=clusters, cluster_size_min=least, cluster_size_max=most)
-    return Problem("clustering", drawn, criterion)  # type: ignore[arg-type]
+    return Clustering.of(drawn, criterion)  # type: ignore[arg-type]
 
 
 def random_node(rng: np.random.Generator, similarity: np.ndarray) -> Weighted:
@@ -87,8 +88,8 @@ def test_relaxations_hold_every_partition_of_their_node(
 ) -> None:
     rng = np.random.default_rng(seed)
     given = problem(criterion, clusters, least, most, seed)
-    task, nodes = Task.of(given), random_node(rng, given.instance.similarity_matrix) if seed else None
-    nodes = nodes or Weighted.of(given.instance.similarity_matrix)
+    task, nodes = Task.of(given), random_node(rng, given.similarity_matrix) if seed else None
+    nodes = nodes or Weighted.of(given.similarity_matrix)
     relaxation, scale, cuts = task.relaxation(nodes, Sizes.of(task.users, task.clusters, task.least, task.most))
     spectral, size = relaxation.spectral, len(nodes)
     noise = rng.uniform(size=(size, size))
@@ -104,7 +105,7 @@ def test_relaxations_hold_every_partition_of_their_node(
         own = together if criterion == "sum" else together / (together @ nodes.weights)[:, None]
         matrix = own * scale
         objective = float((relaxation.objective * matrix).sum())
-        truth = value("sum" if criterion == "sum" else "mean", np.asarray(given.instance.embeddings), labels)
+        truth = value("sum" if criterion == "sum" else "mean", given.points, labels)
         assert objective == pytest.approx(truth)
         assert (matrix >= relaxation.lower - 1e-12).all()
         assert (matrix <= relaxation.upper + 1e-12).all()
@@ -143,10 +144,10 @@ def test_pairs_put_apart_join_in_no_better_partition(
     if kind == "planted":  # two directions: bounds are tight, and pairs lose exactly what the rule says
         angle = np.repeat([0.0, rng.uniform(0.5, 1.5)], [3, 3])
         embeddings = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        given = Problem("clustering", given.instance.replace(embeddings=embeddings), given.criterion)
-    embeddings = np.asarray(given.instance.embeddings)
+        given = replace(given, points=embeddings)
+    embeddings = given.points
     search = Search(given, Deadline(Limits(time_s=60)))
-    task, nodes = search.task, Weighted.of(given.instance.similarity_matrix)
+    task, nodes = search.task, Weighted.of(given.similarity_matrix)
     if task.clusters == 1:
         return
     relaxation, scale, cuts = task.relaxation(nodes, Sizes.of(task.users, task.clusters, task.least, task.most))
@@ -168,7 +169,7 @@ def test_the_loss_of_a_joined_pair_is_what_the_box_gives_up(criterion: str) -> N
     """Multipliers that charge one pair alone: the bound without it falls by two entries, and not by four."""
     given = problem(criterion, 3, 1, USERS, 0)
     search = Search(given, Deadline(Limits(time_s=60)))
-    task, nodes = search.task, Weighted.of(given.instance.similarity_matrix)
+    task, nodes = search.task, Weighted.of(given.similarity_matrix)
     relaxation, scale, cuts = task.relaxation(nodes, Sizes.of(task.users, task.clusters, task.least, task.most))
     multiplier = np.zeros((USERS, USERS))
     multiplier[0, 1] = multiplier[1, 0] = 1.5
@@ -186,7 +187,7 @@ def test_the_loss_of_a_joined_pair_is_what_the_box_gives_up(criterion: str) -> N
 def test_centroid_is_fixed_by_the_square_of_its_incumbent() -> None:
     given = problem("centroid", 3, 1, USERS, 0)
     search = Search(given, Deadline(Limits(time_s=60)))
-    nodes = Weighted.of(given.instance.similarity_matrix)
+    nodes = Weighted.of(given.similarity_matrix)
     relaxation, scale, cuts = search.task.relaxation(nodes, Sizes.of(USERS, 3, 1, USERS))
     multiplier = np.zeros((USERS, USERS))
     multiplier[0, 1] = multiplier[1, 0] = 1.0
@@ -219,7 +220,7 @@ def test_supports_are_attained(size: int) -> None:
 def test_a_bound_is_the_sum_of_its_parts() -> None:
     """Box, cuts and support each at a matrix that attains them: the bound is the value there."""
     given = problem("mean", 3, 1, USERS, 3)
-    nodes = Weighted.of(given.instance.similarity_matrix)
+    nodes = Weighted.of(given.similarity_matrix)
     relaxation, _scale, _ = Task.of(given).relaxation(nodes, Sizes.of(USERS, 3, 1, USERS))
     rng = np.random.default_rng(0)
     entries = (np.array([0, 0, 1]), np.array([0, 1, 2]), np.array([1, 2, 2]))
@@ -255,7 +256,7 @@ def test_what_is_given_up_is_proven() -> None:
 def test_the_plain_bound_holds_and_is_attained(criterion: str) -> None:
     task = Task(criterion, USERS, 2, 1, 4)
     for seed in range(5):
-        embeddings = np.asarray(problem(criterion, 2, 1, 4, seed).instance.embeddings)
+        embeddings = problem(criterion, 2, 1, 4, seed).points
         best = max(value(criterion, embeddings, labels) for labels in partitions(2, 1, 4))
         assert best <= task.plain_bound(embeddings)
     equal = np.repeat([[1.0, 0.0]], 4, axis=0)
@@ -269,7 +270,7 @@ def test_sizes_and_counts_against_all_partitions() -> None:
             continue
         drawn = draw_instance(np.random.default_rng(0), users, 1)
         drawn = drawn.replace(max_clusters=clusters, cluster_size_min=least, cluster_size_max=most)
-        limits, found = SizeLimits.of(drawn), list(_sizes(users, clusters, least, most))
+        limits, found = SizeLimits.of(Clustering.of(drawn)), list(_sizes(users, clusters, least, most))
         assert limits.possible == bool(found)
         if found:
             assert limits.least <= min(min(sizes) for sizes in found)
@@ -320,8 +321,8 @@ def test_halves_of_sizes_and_their_cuts_lose_no_partition(least: int, most: int)
 def test_leaves_are_solved_within_their_node(criterion: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     given = problem(criterion, 3, 1 + seed % 2, 4, seed)
-    embeddings = np.asarray(given.instance.embeddings)
-    nodes = random_node(rng, given.instance.similarity_matrix)
+    embeddings = given.points
+    nodes = random_node(rng, given.similarity_matrix)
     search = Search(given, Deadline(Limits(time_s=60)))
     search.incumbent = clustering_task.Incumbent(search.task, embeddings)
     offered: list[np.ndarray] = []

@@ -6,21 +6,23 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from hisopt import Instance, Limits, Problem, SolutionStatus, Termination
+from hisopt import Instance, Limits, SolutionStatus, Termination
+from hisopt.problems import Joint
 from hisopt.solvers.base import Solver
 from hisopt.solvers.joint.exact import JointExact
-from hisopt.solvers.registry import load_file
+from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner, contradictions
 
 FAULTY = Path(__file__).with_name("faulty.py")
 
 
-def faulty(name: str) -> type[Solver]:
-    return load_file(f"{FAULTY}:{name}")
+def faulty(name: str) -> Solver[Any]:
+    return load_class(f"{FAULTY}:{name}")
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +58,22 @@ def impatient(marker: Path) -> Iterator[Runner]:
     ],
 )
 def test_faults_become_rows(runner: Runner, small: Instance, name: str, termination: Termination, message: str) -> None:
-    run = runner.run(Problem("joint", small), faulty(name))
+    run = runner.run(Joint(small), faulty(name))
     assert run.termination is termination
     assert message in run.message
     assert run.solution_status is SolutionStatus.NONE
     assert run.objective is None
-    assert runner.run(Problem("joint", small), JointExact).termination is Termination.OPTIMAL, (
-        "the next solve is served"
-    )
+    assert runner.run(Joint(small), JointExact).termination is Termination.OPTIMAL, "the next solve is served"
 
 
 def test_what_hangs_is_killed(impatient: Runner, small: Instance) -> None:
-    run = impatient.run(Problem("joint", small), faulty("Hangs"))
+    run = impatient.run(Joint(small), faulty("Hangs"))
     assert run.termination is Termination.TIME_LIMIT
     assert "did not stop" in run.message
 
 
 def test_children_are_killed_with_a_solver(impatient: Runner, small: Instance, marker: Path) -> None:
-    run = impatient.run(Problem("joint", small), faulty("HangsInChildren"))
+    run = impatient.run(Joint(small), faulty("HangsInChildren"))
     assert run.termination is Termination.TIME_LIMIT
     child = int(marker.read_text())
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -82,25 +82,25 @@ def test_children_are_killed_with_a_solver(impatient: Runner, small: Instance, m
 
 @pytest.mark.parametrize("name", ["ReturnsWrongShapes", "ReturnsWords"])
 def test_malformed_decisions_have_no_objective(runner: Runner, small: Instance, name: str) -> None:
-    run = runner.run(Problem("joint", small), faulty(name))
+    run = runner.run(Joint(small), faulty(name))
     assert run.solution_status is SolutionStatus.INFEASIBLE
     assert run.objective is None
     assert run.refuted
 
 
 def test_an_infinite_bound_is_no_bound(runner: Runner, small: Instance) -> None:
-    assert runner.run(Problem("joint", small), faulty("ReturnsInfinity")).bound is None
+    assert runner.run(Joint(small), faulty("ReturnsInfinity")).bound is None
 
 
 def test_broken_constraints_are_named(runner: Runner, small: Instance) -> None:
-    run = runner.run(Problem("joint", small), faulty("BreaksConstraints"))
+    run = runner.run(Joint(small), faulty("BreaksConstraints"))
     assert run.solution_status is SolutionStatus.INFEASIBLE
     assert any("(28f)" in violation for violation in run.violations)
     assert run.gap is None
 
 
 def test_claims_are_refuted(runner: Runner, small: Instance) -> None:
-    problem = Problem("joint", small)
+    problem = Joint(small)
 
     def lines(*names: str) -> list[str]:
         runs: list[Run] = [runner.run(problem, faulty(name)) for name in names]
@@ -114,7 +114,7 @@ def test_claims_are_refuted(runner: Runner, small: Instance) -> None:
 
 
 def test_results_come_in_order_from_several_jobs(small: Instance) -> None:
-    problem = Problem("joint", small)
+    problem = Joint(small)
     tasks = [(problem, faulty("Sound")), (problem, JointExact)] * 3
     with Runner(Limits(time_s=20), jobs=2) as runner:
         runs = list(runner.run_all(tasks))
@@ -125,7 +125,7 @@ def test_results_come_in_order_from_several_jobs(small: Instance) -> None:
 def test_a_record_is_json(runner: Runner, small: Instance) -> None:
     import json
 
-    record = runner.run(Problem("joint", small), JointExact).to_dict()
+    record = runner.run(Joint(small), JointExact).to_dict()
     again = json.loads(json.dumps(record, allow_nan=False))
     assert again["termination"] == "optimal"
     assert again["limits"]["time_s"] == 300

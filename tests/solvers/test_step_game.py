@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from hisopt import Problem, evaluate
+from hisopt import Problem
 from hisopt.equations import breakdown, icc_step_costs, work_costs
 from hisopt.equations import optimal_sms as theorem_1
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_problems
 from hisopt.instances import IccInstance, Instance
+from hisopt.solvers.base import whole_sms
 from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS, StepGame
 
 
 def problems(kind: str, count: int = 25) -> list[Problem]:
-    found = [p for seed in range(3 * count) for p in draw_problems(seed) if p.kind == kind and not p.integer_sms]
+    found = [p for seed in range(3 * count) for p in draw_problems(seed) if p.kind == kind and not whole_sms(p)]
     return found[:count]
 
 
@@ -117,8 +118,8 @@ def test_ranks_count_the_smaller_ones_of_the_cluster() -> None:
 
 
 def test_icc_costs_have_the_shapes_they_say() -> None:
-    instance = problems("steps", 1)[0].icc
+    instance = problems("steps", 1)[0].instance
     edge, device, wait, energy = icc_step_costs(instance)
     assert edge.shape == device.shape == (instance.users,)
     assert np.ndim(wait) == np.ndim(energy) == 0
-    assert evaluate(problems("steps", 1)[0], draw_decision(np.random.default_rng(0), problems("steps", 1)[0])).feasible
+    assert problems("steps", 1)[0].evaluate(draw_decision(np.random.default_rng(0), problems("steps", 1)[0])).feasible

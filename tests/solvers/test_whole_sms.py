@@ -7,8 +7,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from hisopt import PRESETS, Decision, Instance, Limits, Problem, Termination, evaluate
+from hisopt import PRESETS, Decision, Instance, Limits, Problem, Termination
 from hisopt.instances import Gpu, Latent, Radio, StepLimits, Weights
+from hisopt.problems import Allocation, Joint, problem_of
 from hisopt.result import relative_gap
 from hisopt.solvers.allocation.whole import IntegerAllocation, RoundDown, marginal_allocation
 from hisopt.solvers.joint import whole as joint_integer
@@ -105,7 +106,7 @@ def draw(seed: int) -> tuple[Problem, float] | None:
     sent = users / (1e9 * np.log2(1 + 1e9 / (instance.radio.noise_w_per_hz * 1e9))) / 2
     constant = -(wait + energy) * sent
     best = best_by_enumeration(labels, cost, int(sms), steps, wait, energy * static, energy * per_sm)
-    return Problem("joint", instance, integer_sms=True), best + constant
+    return Joint(instance, whole_sms=True), best + constant
 
 
 def test_random_instances_at_the_edge_equal_enumeration() -> None:
@@ -122,7 +123,7 @@ def test_random_instances_at_the_edge_equal_enumeration() -> None:
             continue
         assert found.termination is Termination.OPTIMAL, seed
         assert found.decision is not None
-        outcome = evaluate(problem, found.decision)
+        outcome = problem.evaluate(found.decision)
         assert outcome.feasible, (seed, outcome.violations)
         assert outcome.objective == pytest.approx(best, rel=1e-9, abs=1e-12), seed
         assert found.bound == pytest.approx(best, rel=1e-9, abs=1e-12), seed
@@ -134,11 +135,11 @@ def test_random_instances_at_the_edge_equal_enumeration() -> None:
 
 def test_a_common_step_dearer_than_with_real_sms() -> None:
     """One step serves 25 users or nobody: with real SMs X = 1 always gains, with three whole ones it does not."""
-    problem = Problem("joint", tiny([0] * 25 + [1, 2], [0.96] * 25 + [5, 5], 3), integer_sms=True)
+    problem = Joint(tiny([0] * 25 + [1, 2], [0.96] * 25 + [5, 5], 3), whole_sms=True)
     found = JointExactInteger().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    assert evaluate(problem, found.decision).objective == pytest.approx(-10 - 25 / 3, rel=1e-9)
+    assert problem.evaluate(found.decision).objective == pytest.approx(-10 - 25 / 3, rel=1e-9)
     assert found.bound == pytest.approx(-10 - 25 / 3, rel=1e-9)
 
 
@@ -147,31 +148,31 @@ def test_more_busy_clusters_than_whole_sms_is_infeasible(labels: list[int], sms:
     steps = StepLimits(total=2, common_max=1, edge_min=1, edge_max=1, device_min=0, device_max=2)
     for cost in (1.0, 0.0):
         instance = tiny(labels, [1.0] * len(labels), sms, steps=steps, weights=Weights(quality=0, delay=cost, energy=0))
-        found = JointExactInteger().solve(Problem("joint", instance, integer_sms=True), LIMITS)
+        found = JointExactInteger().solve(Joint(instance, whole_sms=True), LIMITS)
         assert (found.termination, found.decision, found.bound) == (Termination.INFEASIBLE, None, None)
         given = instance.replace(given_common=[0] * len(labels), given_edge=[1] * len(labels))
-        problem = Problem("allocation", given, integer_sms=True)
+        problem = Allocation(given, whole_sms=True)
         assert IntegerAllocation().solve(problem, LIMITS).termination is Termination.INFEASIBLE
         assert RoundDown().solve(problem, LIMITS).decision is None
 
 
 def test_without_a_whole_sm_everything_stays_on_the_devices() -> None:
-    problem = Problem("joint", tiny([0, 1], [3.0, 4.0], 0.5), integer_sms=True)
+    problem = Joint(tiny([0, 1], [3.0, 4.0], 0.5), whole_sms=True)
     found = JointExactInteger().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    assert evaluate(problem, found.decision).feasible
+    assert problem.evaluate(found.decision).feasible
     assert found.bound == pytest.approx(-7, rel=1e-9)
 
 
 @pytest.mark.parametrize("clusters", [10, 100])
 def test_ten_thousand_users(clusters: int) -> None:
     instance = PRESETS["large"].replace(max_clusters=clusters).sample(0)
-    problem = Problem("joint", instance, integer_sms=True)
+    problem = Joint(instance, whole_sms=True)
     found = JointExactInteger().solve(problem, LIMITS)
     assert found.termination is Termination.OPTIMAL
     assert found.decision is not None
-    outcome = evaluate(problem, found.decision)
+    outcome = problem.evaluate(found.decision)
     assert outcome.feasible
     assert outcome.objective is not None
     assert found.bound is not None
@@ -179,13 +180,13 @@ def test_ten_thousand_users(clusters: int) -> None:
 
 
 def test_time_over_leaves_a_decision_and_a_finite_bound() -> None:
-    problem = Problem("joint", PRESETS["large"].with_users(200).replace(max_clusters=10).sample(0), integer_sms=True)
+    problem = Joint(PRESETS["large"].with_users(200).replace(max_clusters=10).sample(0), whole_sms=True)
     found = JointExactInteger().solve(problem, Limits(time_s=0.0))
     proven = JointExactInteger().solve(problem, LIMITS)
     assert found.termination is Termination.TIME_LIMIT
     assert found.message == "time ran out"
     assert found.decision is not None
-    outcome = evaluate(problem, found.decision)
+    outcome = problem.evaluate(found.decision)
     assert outcome.feasible
     assert outcome.objective is not None
     assert found.bound is not None
@@ -195,7 +196,7 @@ def test_time_over_leaves_a_decision_and_a_finite_bound() -> None:
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = Problem("joint", PRESETS["large"].with_users(200).replace(max_clusters=10).sample(0), integer_sms=True)
+    problem = Joint(PRESETS["large"].with_users(200).replace(max_clusters=10).sample(0), whole_sms=True)
     real = joint_integer.scalar_coupling.maximise
     monkeypatch.setattr(joint_integer, "_QUICK", 0.0)  # the bound with real SMs first
     assert JointExactInteger().solve(problem, Limits(time_s=60, memory_gb=1e-9)).termination in (
@@ -217,7 +218,7 @@ def test_a_merge_that_stops_proves_nothing(monkeypatch: pytest.MonkeyPatch, reas
     instance = PRESETS["large"].with_users(50).replace(max_clusters=3).sample(0)
     monkeypatch.setattr(joint_integer, "_QUICK", np.inf)  # the merge first, without the bound with real SMs
     monkeypatch.setattr(joint_integer, "merge", lambda *_: Merged(None, reason))
-    found = JointExactInteger().solve(Problem("joint", instance, integer_sms=True), LIMITS)
+    found = JointExactInteger().solve(Joint(instance, whole_sms=True), LIMITS)
     assert found.termination is reason
     assert found.message
     assert found.bound is not None
@@ -383,16 +384,16 @@ def test_billions_of_whole_sms() -> None:
     np.testing.assert_allclose(found / 10**10, np.sqrt(cost) / np.sqrt(cost).sum(), atol=1e-9)
     instance = tiny([0, 1], [3.0, 4.0], 1e17, given_common=[1, 1], given_edge=[0, 0])
     for kind, solver in (("joint", JointExactInteger()), ("allocation", IntegerAllocation())):
-        answer = solver.solve(Problem(kind, instance, integer_sms=True), LIMITS)  # type: ignore[arg-type]
+        answer = solver.solve(problem_of(kind, instance, whole_sms=True), LIMITS)  # type: ignore[arg-type]
         assert answer.termination is Termination.UNAVAILABLE
 
 
 def test_round_down_stays_within_the_budget() -> None:
     instance = tiny([0] * 50 + [1, 2, 3], [1.0] * 53, 5, given_common=[1] * 53, given_edge=[0] * 53)
-    problem = Problem("allocation", instance, integer_sms=True)
+    problem = Allocation(instance, whole_sms=True)
     found = RoundDown().solve(problem, LIMITS)
     assert found.decision is not None
-    assert evaluate(problem, found.decision).feasible
+    assert problem.evaluate(found.decision).feasible
 
 
 # what whole means
@@ -410,7 +411,7 @@ def test_round_down_stays_within_the_budget() -> None:
     ],
 )
 def test_whole_sms_are_whole_without_tolerance(total: float, sms: list[float], fault: str | None) -> None:
-    problem = Problem("joint", tiny([0, 1, 2], [1.0, 1.0, 1e10], total), integer_sms=True)
+    problem = Joint(tiny([0, 1, 2], [1.0, 1.0, 1e10], total), whole_sms=True)
     decision = Decision.of_steps(1, np.ones(3, dtype=int), np.zeros(3, dtype=int), np.array(sms, dtype=float))
-    violations = evaluate(problem, decision).violations
+    violations = problem.evaluate(decision).violations
     assert (not violations) if fault is None else any(fault in line for line in violations)

@@ -18,7 +18,7 @@ import numpy as np
 
 from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
-from hisopt.problem import Problem
+from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
@@ -49,11 +49,9 @@ class _Node:
 class Search:
     """Best-bound-first search; `run` until proven or out of time, then read ``incumbent`` and `bound`."""
 
-    def __init__(self, problem: Problem, deadline: Deadline) -> None:
-        instance = problem.instance
-        assert instance.embeddings is not None
+    def __init__(self, problem: Clustering, deadline: Deadline) -> None:
         self.task = task = Task.of(problem)
-        self.incumbent = Incumbent(task, instance.embeddings, deadline)
+        self.incumbent = Incumbent(task, problem.points, deadline)
         self.deadline = deadline
         self.explored, self.closed = 0, -math.inf  # largest bound among what was given up as proven
         self._order = count()
@@ -62,8 +60,8 @@ class Search:
             self.incumbent.offer(np.zeros(task.users, dtype=np.int64), improve=False)
             return
         sizes = Sizes.of(task.users, task.clusters, task.least, task.most)
-        bound = task.plain_bound(instance.embeddings)
-        self._push(_Node(Weighted.of(instance.similarity_matrix), bound, sizes))
+        bound = task.plain_bound(problem.points)
+        self._push(_Node(Weighted.of(problem.similarity_matrix), bound, sizes))
 
     def _push(self, node: _Node) -> None:
         heapq.heappush(self.open, (-node.bound, next(self._order), node))
@@ -212,7 +210,7 @@ def _resume(warm: Warm, scale: FloatArray, always: Cuts) -> tuple[State, Cuts]:
 
 
 @dataclass(frozen=True)
-class BranchBound(Solver):
+class BranchBound(Solver[Clustering]):
     """Must-link and cannot-link branching on semidefinite bounds with triangle cuts, for every criterion and size limits.
 
     The bound never trusts the relaxation's accuracy. ``centroid`` is bounded by sqrt(N mean*) in each node, which leaves
@@ -220,18 +218,17 @@ class BranchBound(Solver):
     """
 
     name = "branch-bound"
-    kinds = ("clustering",)
+    problems = (Clustering,)
     guarantee = Guarantee.EXACT
     packages = ("scipy",)
 
-    @classmethod
-    def serves(cls, problem: Problem) -> bool:
+    def serves(self, problem: Problem) -> bool:
         """Every criterion, with or without limits on sizes."""
-        return problem.kind == "clustering"
+        return isinstance(problem, Clustering)
 
-    def solve(self, problem: Problem, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         """See the class."""
-        if (answer := impossible(problem.instance)) is not None:
+        if (answer := impossible(problem)) is not None:
             return answer
         search = Search(problem, Deadline(limits))
         search.run()

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from hisopt.arrays import FloatArray
-from hisopt.instances import IccInstance, Instance
+from hisopt.problems import Clustering
 from hisopt.result import SolverResult, Termination
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
 
@@ -28,11 +28,11 @@ class SizeLimits:
     most: int
 
     @classmethod
-    def of(cls, instance: Instance | IccInstance) -> SizeLimits:
-        """Tighten an instance's limits: k clusters hold k * least to k * most users, and the other k - 1 some of them."""
-        users, least = instance.users, instance.cluster_size_min
-        most = min(instance.cluster_size_max or users, users)
-        fewest, clusters = -(-users // most), min(instance.max_clusters, users // least)
+    def of(cls, problem: Clustering) -> SizeLimits:
+        """Tighten a problem's limits: k clusters hold k * least to k * most users, and the other k - 1 some of them."""
+        users, least = problem.users, problem.sizes.least
+        most = min(problem.sizes.most or users, users)
+        fewest, clusters = -(-users // most), min(problem.clusters, users // least)
         if fewest > clusters:
             return cls(users, fewest, clusters, least, most)
         return cls(
@@ -50,9 +50,9 @@ class SizeLimits:
         return self.least > 1 or self.most < self.users
 
 
-def impossible(instance: Instance | IccInstance) -> SolverResult | None:
+def impossible(problem: Clustering) -> SolverResult | None:
     """Return the answer INFEASIBLE, with the reason, where no partition meets the limits on sizes; None elsewhere."""
-    limits = SizeLimits.of(instance)
+    limits = SizeLimits.of(problem)
     if limits.possible:
         return None
     return SolverResult(

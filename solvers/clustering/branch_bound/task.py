@@ -10,7 +10,7 @@ import numpy as np
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
-from hisopt.problem import Problem
+from hisopt.problems import Clustering
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.branch_bound.balance import balance, packed
 from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
@@ -33,10 +33,9 @@ class Task:
     most: int
 
     @classmethod
-    def of(cls, problem: Problem) -> Task:
+    def of(cls, problem: Clustering) -> Task:
         """Return a problem's task, its limits tightened to what is possible."""
-        assert problem.criterion is not None
-        limits = SizeLimits.of(problem.instance)
+        limits = SizeLimits.of(problem)
         return cls(problem.criterion, limits.users, limits.clusters, limits.least, limits.most)
 
     @property

@@ -1,0 +1,77 @@
+"""P_II: steps and SMs, given the clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hisopt.decision import malformed
+from hisopt.equations import breakdown, cluster_work
+from hisopt.errors import InputError
+from hisopt.problems.base import Evaluation, Problem
+from hisopt.problems.constraints import sms_faults, steps_of
+from hisopt.problems.scales import check_scales
+
+if TYPE_CHECKING:
+    from hisopt.arrays import IntArray
+    from hisopt.decision import Decision
+    from hisopt.instances import Instance
+
+
+@dataclass(frozen=True, eq=False)
+class Joint(Problem):
+    """Maximise the utility (23) over the steps and SMs of an instance with clusters; real or whole SMs."""
+
+    kind: ClassVar[str] = "joint"
+    needs: ClassVar[tuple[str, ...]] = ("clusters",)
+
+    instance: Instance
+    whole_sms: bool = False
+
+    def __post_init__(self) -> None:
+        self._check(self.instance)
+        if self.instance.similarity is None and self.instance.embeddings is None:
+            raise InputError("similarity: missing, and the problem joint needs it")
+        check_scales(self.instance)
+
+    @property
+    def users(self) -> int:
+        """N."""
+        return self.instance.users
+
+    @property
+    def max_clusters(self) -> int:
+        """M."""
+        return self.instance.max_clusters
+
+    @property
+    def detail(self) -> str:
+        """Whether SMs are whole."""
+        return "integer SMs" if self.whole_sms else ""
+
+    def record(self) -> dict[str, Any]:
+        """Return what a record says of the problem."""
+        return super().record() | {"integer_sms": self.whole_sms}
+
+    def _score(self, decision: Decision) -> Evaluation:
+        return score_steps_and_sms(self.instance, decision, self.instance.labels, [], whole=self.whole_sms)
+
+
+def score_steps_and_sms(
+    instance: Instance, decision: Decision, labels: IntArray, faults: list[str], *, whole: bool
+) -> Evaluation:
+    """Score steps and SMs on clusters, after the faults found before."""
+    steps, wrong = steps_of(decision, instance)
+    faults = faults + wrong
+    if steps is None:
+        return Evaluation(None, violations=tuple(faults))
+    sms, count = decision.sms, instance.max_clusters
+    if sms is None:
+        return Evaluation(None, violations=(*faults, malformed("sms", instance.users, count)))
+    common_max, edge_sum = cluster_work(labels, count, steps[0], steps[1])
+    work = common_max + edge_sum
+    faults += sms_faults(float(instance.edge.sms), sms, work, whole=whole)
+    if (sms[work > 0] <= 0).any():
+        return Evaluation(None, violations=tuple(faults))
+    costs = breakdown(instance, replace(decision, clusters=labels))
+    return Evaluation(costs.utility(instance), costs.parts, tuple(faults))
