@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray
+from hisopt.arrays import BoolArray, FloatArray, IntArray
+
+_CHUNK = 1 << 20  # pairs looked at together
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Cmdp:
             raise ValueError("a state that occurs has no allowed action")
         return cls(probability, reward, costs, limits, allowed)
 
+    @property
+    def scale(self) -> FloatArray:
+        """What violations are relative to: the size of each limit, 1 where it is zero; shape (K,)."""
+        return np.where(self.limits != 0, np.abs(self.limits), 1.0)
+
     def mean(self, policy: FloatArray) -> tuple[float, FloatArray]:
         """Return mean reward and mean costs, shape (K,), of a policy pi(a | s), shape (S, A)."""
         occupancy = self.probability[:, None] * policy
@@ -58,16 +65,36 @@ class CmdpSolution:
     iterations: int = 0
 
 
+def worth(process: Cmdp, multipliers: FloatArray, *, with_reward: bool = True) -> FloatArray:
+    """r - mu c of every pair, shape (S, A); without r where only costs count; -inf where not allowed."""
+    value = process.reward.copy() if with_reward else np.zeros_like(process.reward)
+    for price, cost in zip(multipliers, process.costs, strict=True):
+        value -= price * cost
+    value[~process.allowed] = -np.inf
+    return value
+
+
+def best_actions(process: Cmdp, multipliers: FloatArray, *, with_reward: bool = True) -> IntArray:
+    """Return each state's best action at the multipliers, shape (S,); a slice of states at a time, to keep within caches."""
+    best = np.empty(len(process.reward), dtype=np.int64)
+    step = max(1, _CHUNK // max(process.reward.shape[1], 1))
+    for start in range(0, len(best), step):
+        part = slice(start, start + step)
+        value = process.reward[part].copy() if with_reward else np.zeros_like(process.reward[part])
+        for price, cost in zip(multipliers, process.costs, strict=True):
+            value -= price * cost[part]
+        value[~process.allowed[part]] = -np.inf
+        best[part] = value.argmax(axis=1)
+    return best
+
+
+def means_of(process: Cmdp, actions: IntArray) -> tuple[float, FloatArray]:
+    """Return mean reward and mean costs, shape (K,), of a deterministic policy, actions (S,)."""
+    states = np.arange(len(actions))
+    return float(process.probability @ process.reward[states, actions]), process.costs[:, states, actions] @ process.probability
+
+
 def lagrangian_bound(process: Cmdp, multipliers: FloatArray) -> float:
     """g(mu) = mu l + sum_s nu(s) max_a [r - mu c]: an upper bound on the optimum for every mu >= 0."""
-    worth = np.where(process.allowed, process.reward - np.tensordot(multipliers, process.costs, axes=1), -np.inf)
-    best = np.where(process.probability > 0, worth.max(axis=1), 0.0)
-    return float(multipliers @ process.limits + process.probability @ best)
-
-
-def deterministic(process: Cmdp, multipliers: FloatArray) -> FloatArray:
-    """Return a policy that is best for the Lagrangian at the multipliers, shape (S, A)."""
-    worth = np.where(process.allowed, process.reward - np.tensordot(multipliers, process.costs, axes=1), -np.inf)
-    policy = np.zeros_like(process.reward)
-    policy[np.arange(len(worth)), worth.argmax(axis=1)] = 1.0
-    return policy
+    reward, costs = means_of(process, best_actions(process, multipliers))
+    return reward - float(multipliers @ (costs - process.limits))
