@@ -22,7 +22,9 @@ def merged_tokens(instance: MegInstance) -> IntArray:
 def payload_bits(instance: MegInstance) -> FloatArray:
     """Z = bits (channels (N_t - m) + m) of each merging ratio, shape (B,): merged tokens keep one channel of sixteen."""
     merged = merged_tokens(instance)
-    return np.asarray(instance.token_bits * (instance.token_channels * (instance.tokens - merged) + merged), dtype=np.float64)
+    return np.asarray(
+        instance.token_bits * (instance.token_channels * (instance.tokens - merged) + merged), dtype=np.float64
+    )
 
 
 def rate(instance: MegInstance) -> FloatArray:

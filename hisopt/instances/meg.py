@@ -57,7 +57,9 @@ class MegChannel(Data):
             raise ValueError(f"probability: must be >= 0 and sum to 1, sums to {self.probability.sum():.12g}")
         if self.transition is not None:
             if self.transition.shape != (len(self.gain), len(self.gain)):
-                raise ValueError(f"transition: shape {self.transition.shape}, must be ({len(self.gain)}, {len(self.gain)})")
+                raise ValueError(
+                    f"transition: shape {self.transition.shape}, must be ({len(self.gain)}, {len(self.gain)})"
+                )
             row_sums = self.transition.sum(axis=1)
             bad = np.flatnonzero((self.transition < 0).any(axis=1) | (np.abs(row_sums - 1) > _ROUNDING))
             if len(bad):
@@ -179,7 +181,9 @@ class MegInstance(Data):
             bad = np.argwhere(self.distortion <= 0)
             if len(bad):
                 n, b = bad[0]
-                raise ValueError(f"distortion: n = {self.steps[n]:g}, beta = {self.ratios[b]:g} has {self.distortion[n, b]:g}, must be > 0")
+                raise ValueError(
+                    f"distortion: n = {self.steps[n]:g}, beta = {self.ratios[b]:g} has {self.distortion[n, b]:g}, must be > 0"
+                )
         return self
 
     @cached_property

@@ -28,11 +28,20 @@ class Cmdp:
 
     @classmethod
     def of(
-        cls, probability: FloatArray, reward: FloatArray, costs: FloatArray, limits: FloatArray, allowed: BoolArray | None = None
+        cls,
+        probability: FloatArray,
+        reward: FloatArray,
+        costs: FloatArray,
+        limits: FloatArray,
+        allowed: BoolArray | None = None,
     ) -> Cmdp:
         """Return the process; every action is allowed by default. ValueError where shapes differ or a state has no action."""
         allowed = np.ones(reward.shape, dtype=bool) if allowed is None else allowed
-        if costs.shape != (len(limits), *reward.shape) or len(probability) != len(reward) or allowed.shape != reward.shape:
+        if (
+            costs.shape != (len(limits), *reward.shape)
+            or len(probability) != len(reward)
+            or allowed.shape != reward.shape
+        ):
             raise ValueError(f"shapes {probability.shape}, {reward.shape}, {costs.shape}, {limits.shape} do not fit")
         if not allowed.any(axis=1)[probability > 0].all():
             raise ValueError("a state that occurs has no allowed action")
@@ -91,7 +100,9 @@ def best_actions(process: Cmdp, multipliers: FloatArray, *, with_reward: bool = 
 def means_of(process: Cmdp, actions: IntArray) -> tuple[float, FloatArray]:
     """Return mean reward and mean costs, shape (K,), of a deterministic policy, actions (S,)."""
     states = np.arange(len(actions))
-    return float(process.probability @ process.reward[states, actions]), process.costs[:, states, actions] @ process.probability
+    return float(process.probability @ process.reward[states, actions]), process.costs[
+        :, states, actions
+    ] @ process.probability
 
 
 def lagrangian_bound(process: Cmdp, multipliers: FloatArray) -> float:

@@ -98,5 +98,9 @@ def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | No
             policy[states, actions] += share
     policy /= policy.sum(axis=1, keepdims=True)
     return CmdpSolution(
-        policy, best_bound, best_price, randomised=int(((policy > 0).sum(axis=1) > 1).sum()), iterations=len(seen.actions)
+        policy,
+        best_bound,
+        best_price,
+        randomised=int(((policy > 0).sum(axis=1) > 1).sum()),
+        iterations=len(seen.actions),
     )
