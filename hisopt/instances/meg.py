@@ -1,8 +1,8 @@
 """Problem data of mobile edge generation (MEG): an image a slot, with denoising steps and a merging ratio to choose.
 
 The model is that of X. Xu, Y. Liu, X. Mu, H. Xing, A. Nallanathan, "Accelerating Mobile Edge Generation (MEG) by Constrained
-Learning", IEEE TCCN 11(3), 2025, doi 10.1109/TCCN.2025.3558975 ("the MEG paper"). In each slot the server sees the channel, runs n
-denoising steps, merges a share beta of the latent's tokens, and sends the rest to the device, which decodes the image. The
+Learning", IEEE TCCN 11(3), 2025, doi 10.1109/TCCN.2025.3558975 ("the MEG paper"). In each slot the server sees the channel,
+runs n denoising steps, merges a share beta of the latent's tokens, and sends the rest to the device, which decodes the image. The
 reward is minus the logarithm of the image's mean squared error; latency and energy are limited on average.
 
 What the paper leaves unpublished (cost of a FLOP, FLOPs, the table of errors) has defaults here, each with its reason at its
@@ -128,8 +128,9 @@ class MegInstance(Data):
     tokens, token_channels, token_bits
         The latent of 1024 x 1024 pixels: 4,096 tokens of 16 channels of 16 bits; a merged token costs one channel. Published.
     flop_step, flop_text, flop_decode
-        FLOPs of a denoising step of SDXL with guidance, of its text encoders, of decoding the latent. Defaults: SDXL at 1024 x 1024
-        as `hisopt.profile` counts it, 13.52, 0.222 and 10.47 TFLOP (the paper's model; its own counts are unpublished).
+        FLOPs of a denoising step of SDXL with guidance, of its text encoders, of decoding the latent. Defaults: SDXL at
+        1024 x 1024 as `hisopt.profile` counts it, 13.52, 0.222 and 10.47 TFLOP (the paper's model; its own counts are
+        unpublished).
     seconds_per_flop, joules_per_flop
         a and e of the server. Defaults: 76.4 TFLOP/s, one A100 in Table II of the journal paper on the hybrid scheme; and, ours,
         15 J a TFLOP, between the 5 J that an A100 takes and the 20.8 J of that Table II, because both published limits then bind.
@@ -146,8 +147,8 @@ class MegInstance(Data):
     model: ClassVar[Literal["meg"]] = "meg"
 
     channel: MegChannel = Field(default_factory=MegChannel.uniform_distance)
-    steps: RealVector = np.array(_STEPS, dtype=np.float64)  # type: ignore[assignment]
-    ratios: RealVector = np.array(_RATIOS)  # type: ignore[assignment]
+    steps: RealVector = np.array(_STEPS, dtype=np.float64)
+    ratios: RealVector = np.array(_RATIOS)
     distortion: RealMatrix | None = None
     bandwidth_hz: float = Field(default=1e6, gt=0)
     power_w: float = Field(default=1.0, gt=0)

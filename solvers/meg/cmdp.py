@@ -1,8 +1,13 @@
 """Constrained Markov decision processes whose actions do not move the state: what MEG is, in arrays.
 
-States s with long-run probabilities nu, rewards r(s, a), costs c_i(s, a) with limits l_i: maximise the mean reward with mean costs
-within limits. Occupancies d(s, a) = nu(s) pi(a | s) make it a linear program (Altman, Constrained Markov Decision Processes,
-1999); because actions do not move the state, the discounted criterion from the long-run start has the same occupancies.
+States s with long-run probabilities nu, rewards r(s, a), costs c_i(s, a) with limits l_i: maximise the mean reward with mean
+costs within limits. Occupancies d(s, a) = nu(s) pi(a | s) make it a linear program (Altman, Constrained Markov Decision
+Processes, 1999).
+
+A Markov channel changes nothing. Sum the discounted flow balance over actions, x(s) = sum_a d(s, a): as P does not depend on
+a, x = (1 - gamma) nu + gamma x P. I - gamma P is regular, and nu = nu P solves the equation, so x = nu whatever the policy.
+On average x = x P, which nu solves alone where the chain is irreducible. Either way the occupancies are those d >= 0 with
+sum_a d(s, a) = nu(s): the same set for every discount and every transition matrix with this nu.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ class Cmdp:
             or allowed.shape != reward.shape
         ):
             raise ValueError(f"shapes {probability.shape}, {reward.shape}, {costs.shape}, {limits.shape} do not fit")
-        if not allowed.any(axis=1)[probability > 0].all():
+        if not np.asarray(allowed.any(axis=1))[probability > 0].all():
             raise ValueError("a state that occurs has no allowed action")
         return cls(probability, reward, costs, limits, allowed)
 

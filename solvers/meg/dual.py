@@ -1,8 +1,8 @@
 """The Lagrangian dual of a constrained Markov decision process whose actions do not move the state, without the large program.
 
 For multipliers mu the best policy takes in each state the action with the largest r - mu c: one pass over the pairs. The dual
-g(mu) is convex and piecewise linear; Kelley's cutting planes (SIAM J. Applied Mathematics 8(4), 1960) minimise it over a program of
-one row a limit and one column a policy seen. Its solution mixes at most one policy more than there are limits, and as
+g(mu) is convex and piecewise linear; Kelley's cutting planes (SIAM J. Applied Mathematics 8(4), 1960) minimise it over a
+program of one row a limit and one column a policy seen. Its solution mixes at most one policy more than there are limits, and as
 occupancies are linear in the policy the mixture is itself a policy with the mixed means (Dantzig and Wolfe, 1960).
 """
 

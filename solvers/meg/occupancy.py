@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import csr_array, hstack
 
-from hisopt.arrays import BoolArray, FloatArray
+from hisopt.arrays import BoolArray
 from hisopt.solvers.meg.cmdp import Cmdp, CmdpSolution, lagrangian_bound, worth
 
 _SMALL = 1e-9  # share of a state's probability below which an action is rounding
@@ -83,8 +83,10 @@ def _sift(process: Cmdp, chosen: BoolArray, *, elastic: bool, end: float) -> Opt
         options = {"dual_feasibility_tolerance": 1e-10, "primal_feasibility_tolerance": 1e-10}
         if np.isfinite(end):
             options["time_limit"] = max(end - time.perf_counter(), 0.01)
-        found = linprog(gain, A_ub=rows, b_ub=limits, A_eq=sums, b_eq=np.ones(len(occurring)), bounds=(0, None),
-                        method="highs-ds", options=options)  # fmt: skip
+        found: OptimizeResult = linprog(  # type: ignore[call-overload]  # which knows no sparse matrices
+            gain, A_ub=rows, b_ub=limits, A_eq=sums, b_eq=np.ones(len(occurring)), bounds=(0, None), method="highs-ds",
+            options=options,
+        )  # fmt: skip
         if found.status == 1 or time.perf_counter() > end:
             return None
         if found.status != 0:

@@ -89,3 +89,13 @@ def test_forbidden_actions_are_never_taken(solve) -> None:  # type: ignore[no-un
     found = solve(hard)
     assert found.policy[~allowed].sum() == 0
     assert found.bound <= solve(process).bound + 1e-12
+
+
+@pytest.mark.parametrize("solve", [occupancy.solve, dual.solve], ids=["lp", "dual"])
+def test_a_limit_below_the_cheapest_action_has_its_least_violation(solve) -> None:  # type: ignore[no-untyped-def]
+    process = default_process()
+    cheapest = float(process.costs[0].min(axis=1) @ process.probability)
+    limits = np.array([cheapest / 1.25, 1e9])
+    found = solve(Cmdp.of(process.probability, process.reward, process.costs, limits))
+    assert found.policy is None
+    assert found.violation == pytest.approx(0.25, rel=1e-9)
