@@ -16,6 +16,7 @@ from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.greedy import Greedy
+from hisopt.solvers.run import identity
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner
 
@@ -89,9 +90,9 @@ def test_an_edited_solver_is_another_one(small: Instance, tmp_path: Path, monkey
         monkeypatch.delitem(sys.modules, solver.__module__)
     assert names[0] == names[2] != names[1]
     before = records.source_hash(JointExact())
-    read = records._read_source
+    read = identity._read_source
     monkeypatch.setattr(
-        records,
+        identity,
         "_read_source",
         lambda name, file, changed: (
             ("edited", read(name, file, changed)[1])

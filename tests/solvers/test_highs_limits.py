@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hisopt import Instance, Limits, Problem, Termination
+from hisopt import Clustering, Instance, Limits, Termination
 from hisopt.instances.scenario import PRESETS
 from hisopt.models.clustering import pairs
 from hisopt.solvers import backend
@@ -28,10 +28,10 @@ class Patience(Deadline):
         return 60.0 if self.looks >= 0 else 0.0
 
 
-def sampled(users: int) -> Problem:
+def sampled(users: int) -> Clustering:
     instance = replace(PRESETS["small"], users=users).sample(0)
     assert isinstance(instance, Instance)
-    return Problem("clustering", instance, "mean")
+    return Clustering.of(instance, "mean")
 
 
 def test_highs_that_a_callback_interrupts_says_time_limit() -> None:
