@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hisopt.decision import malformed
 from hisopt.equations import cluster_sizes, cluster_work, edge_work_cost
-from hisopt.problems.base import Evaluation, Problem
+from hisopt.problems.base import Evaluation
 from hisopt.problems.constraints import sms_faults
+from hisopt.problems.sms import SmsProblem
 
 if TYPE_CHECKING:
     from hisopt.decision import Decision
-    from hisopt.instances import Instance
 
 
 @dataclass(frozen=True, eq=False)
-class Allocation(Problem):
+class Allocation(SmsProblem):
     """Minimise sum A_m / v_m over the SMs v_m of an instance with clusters and given steps; real or whole SMs."""
 
     kind: ClassVar[str] = "allocation"
     maximise: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("clusters", "given_common", "given_edge")
-
-    instance: Instance
-    whole_sms: bool = False
-
-    def __post_init__(self) -> None:
-        self._check(self.instance)
-
-    @property
-    def users(self) -> int:
-        """N."""
-        return self.instance.users
-
-    @property
-    def max_clusters(self) -> int:
-        """M."""
-        return self.instance.max_clusters
-
-    @property
-    def detail(self) -> str:
-        """Whether SMs are whole."""
-        return "integer SMs" if self.whole_sms else ""
-
-    def record(self) -> dict[str, Any]:
-        """Return what a record says of the problem."""
-        return super().record() | {"integer_sms": self.whole_sms}
 
     def _score(self, decision: Decision) -> Evaluation:
         instance, sms, count = self.instance, decision.sms, self.max_clusters

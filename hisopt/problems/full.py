@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from hisopt.problems.base import Evaluation, Problem, labels_of
+from hisopt.problems.base import Evaluation, labels_of
 from hisopt.problems.clustering import sizes_of
 from hisopt.problems.joint import score_steps_and_sms
 from hisopt.problems.scales import check_scales
+from hisopt.problems.sms import SmsProblem
 
 if TYPE_CHECKING:
     from hisopt.decision import Decision
-    from hisopt.instances import Instance
 
 
 @dataclass(frozen=True, eq=False)
-class Full(Problem):
+class Full(SmsProblem):
     """Maximise the utility (23) over clusters, steps and SMs; phi_n follows the clusters by the public-prompt rule.
 
     Clusters and similarities that the instance may hold are those of another partition, and are dropped.
@@ -25,33 +25,11 @@ class Full(Problem):
     kind: ClassVar[str] = "full"
     needs: ClassVar[tuple[str, ...]] = ("embeddings",)
 
-    instance: Instance
-    whole_sms: bool = False
-
     def __post_init__(self) -> None:
-        self._check(self.instance)
+        super().__post_init__()
         if self.instance.similarity is not None:
             object.__setattr__(self, "instance", self.instance.replace(similarity=None))
         check_scales(self.instance)
-
-    @property
-    def users(self) -> int:
-        """N."""
-        return self.instance.users
-
-    @property
-    def max_clusters(self) -> int:
-        """M."""
-        return self.instance.max_clusters
-
-    @property
-    def detail(self) -> str:
-        """Whether SMs are whole."""
-        return "integer SMs" if self.whole_sms else ""
-
-    def record(self) -> dict[str, Any]:
-        """Return what a record says of the problem."""
-        return super().record() | {"integer_sms": self.whole_sms}
 
     def _score(self, decision: Decision) -> Evaluation:
         labels, faults = labels_of(decision, self.users, self.max_clusters)

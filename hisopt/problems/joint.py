@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hisopt.decision import malformed
 from hisopt.equations import breakdown, cluster_work
 from hisopt.errors import InputError
-from hisopt.problems.base import Evaluation, Problem
+from hisopt.problems.base import Evaluation
 from hisopt.problems.constraints import sms_faults, steps_of
 from hisopt.problems.scales import check_scales
+from hisopt.problems.sms import SmsProblem
 
 if TYPE_CHECKING:
     from hisopt.arrays import IntArray
@@ -19,39 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Joint(Problem):
+class Joint(SmsProblem):
     """Maximise the utility (23) over the steps and SMs of an instance with clusters; real or whole SMs."""
 
     kind: ClassVar[str] = "joint"
     needs: ClassVar[tuple[str, ...]] = ("clusters",)
 
-    instance: Instance
-    whole_sms: bool = False
-
     def __post_init__(self) -> None:
-        self._check(self.instance)
+        super().__post_init__()
         if self.instance.similarity is None and self.instance.embeddings is None:
             raise InputError("similarity: missing, and the problem joint needs it")
         check_scales(self.instance)
-
-    @property
-    def users(self) -> int:
-        """N."""
-        return self.instance.users
-
-    @property
-    def max_clusters(self) -> int:
-        """M."""
-        return self.instance.max_clusters
-
-    @property
-    def detail(self) -> str:
-        """Whether SMs are whole."""
-        return "integer SMs" if self.whole_sms else ""
-
-    def record(self) -> dict[str, Any]:
-        """Return what a record says of the problem."""
-        return super().record() | {"integer_sms": self.whole_sms}
 
     def _score(self, decision: Decision) -> Evaluation:
         return score_steps_and_sms(self.instance, decision, self.instance.labels, [], whole=self.whole_sms)
