@@ -246,21 +246,7 @@ class System(Data):
     @cached_property
     def content_hash(self) -> str:
         """First 16 hex digits of SHA-256 over every value that defines the instance (prompts' wording excluded)."""
-        digest = hashlib.sha256(f"{type(self).__name__} {SCHEMA_VERSION}".encode())
-
-        def feed(value: Any, path: str) -> None:
-            if isinstance(value, BaseModel):
-                for field in type(value).model_fields:
-                    if field != "prompts":
-                        feed(getattr(value, field), f"{path}.{field}")
-            elif isinstance(value, np.ndarray):
-                digest.update(f"{path} {value.dtype} {value.shape}".encode())
-                digest.update(np.ascontiguousarray(value).tobytes())
-            else:
-                digest.update(f"{path} {value!r}".encode())
-
-        feed(self, "")
-        return digest.hexdigest()[:16]
+        return content_hash(self, f"{type(self).__name__} {SCHEMA_VERSION}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, System) and self.content_hash == other.content_hash
@@ -304,3 +290,22 @@ def norm_fault(vectors: FloatArray) -> str | None:
         return None
     rounded = " (rounded to a few digits?)" if distance.max() < 0.01 else ""
     return f"row {bad[0]} has norm {norms[bad[0]]:.6g}, must be 1{rounded}: --normalise scales every row"
+
+
+def content_hash(data: BaseModel, tag: str) -> str:
+    """Return the first 16 hex digits of SHA-256 over a tag and every value, without the prompts' wording."""
+    digest = hashlib.sha256(tag.encode())
+
+    def feed(value: Any, path: str) -> None:
+        if isinstance(value, BaseModel):
+            for field in type(value).model_fields:
+                if field != "prompts":
+                    feed(getattr(value, field), f"{path}.{field}")
+        elif isinstance(value, np.ndarray):
+            digest.update(f"{path} {value.dtype} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(f"{path} {value!r}".encode())
+
+    feed(data, "")
+    return digest.hexdigest()[:16]

@@ -11,15 +11,14 @@ field. Units are SI: seconds, joules, watts, hertz, FLOP, bits, metres.
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from hisopt.arrays import FloatArray, RealMatrix, RealVector
-from hisopt.instances.common import Data
+from hisopt.instances.common import Data, content_hash
 
 _STEPS = tuple(range(4, 13))  # n of the MEG paper
 _RATIOS = tuple(k / 16 for k in range(13))  # beta of the MEG paper, [0, 0.75], in sixteenths
@@ -195,17 +194,4 @@ class MegInstance(Data):
     @cached_property
     def content_hash(self) -> str:
         """First 16 hex digits of SHA-256 over every value."""
-        digest = hashlib.sha256(b"meg 1")
-
-        def feed(value: Any, path: str) -> None:
-            if isinstance(value, Data):
-                for field in type(value).model_fields:
-                    feed(getattr(value, field), f"{path}.{field}")
-            elif isinstance(value, np.ndarray):
-                digest.update(f"{path} {value.dtype} {value.shape}".encode())
-                digest.update(np.ascontiguousarray(value).tobytes())
-            else:
-                digest.update(f"{path} {value!r}".encode())
-
-        feed(self, "")
-        return digest.hexdigest()[:16]
+        return content_hash(self, "meg 1")
