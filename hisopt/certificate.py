@@ -6,9 +6,10 @@ few tenths of a per cent away; `hisopt.optimality_proof` replays the proof of op
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.equations import (
     cluster_sizes,
     device_step_cost,
@@ -18,7 +19,10 @@ from hisopt.equations import (
     transmission_cost,
 )
 from hisopt.errors import InputError
-from hisopt.instances import Instance
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
+    from hisopt.instances import Instance
 
 
 def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray]:

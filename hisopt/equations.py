@@ -10,14 +10,17 @@ is attained within rounding. Whole SMs: each takes one from the budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
-from hisopt.decision import Decision
-from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
+    from hisopt.decision import Decision
+    from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio
 
 _SLIVER = 1e-12  # of the budget, for all work that costs nothing
 _NO_DIRECTION = 1e-6  # length of a cluster's mean below which it points nowhere

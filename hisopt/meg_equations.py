@@ -6,11 +6,13 @@ Numbers and forms are the MEG paper's (see `hisopt.instances.meg`), energies in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.instances.meg import MegInstance
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances.meg import MegInstance
 
 
 def merged_tokens(instance: MegInstance) -> IntArray:

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
-from hisopt.decision import Decision
 from hisopt.equations import public_similarity
 from hisopt.errors import InputError
-from hisopt.instances import Instance
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
+    from hisopt.decision import Decision
+    from hisopt.instances import Instance
 
 _DIGITS = 50
 _MARGIN = Decimal("1e-30")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyomo.environ as pyo
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import quality_at_bins, with_slivers
-from hisopt.instances import IccInstance, Instance
-from hisopt.problems import Allocation, Full, Joint
+
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
+    from hisopt.instances import IccInstance, Instance
+    from hisopt.problems import Allocation, Full, Joint
 
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
 ROOM = 1.01

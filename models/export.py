@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
 from hisopt.problems import Allocation, Clustering, Full, Joint, Problem, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 SUFFIXES = (".lp", ".mps", ".nl")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyomo.environ as pyo
@@ -18,7 +18,6 @@ from hisopt.equations import (
     rule_similarity,
     steps_sms,
 )
-from hisopt.instances import Instance
 from hisopt.models.common import (
     ROOM,
     add_steps,
@@ -30,7 +29,10 @@ from hisopt.models.common import (
     sms_budget,
     within_budget,
 )
-from hisopt.problems import Full
+
+if TYPE_CHECKING:
+    from hisopt.instances import Instance
+    from hisopt.problems import Full
 
 
 def build(problem: Full) -> pyo.ConcreteModel:

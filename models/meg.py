@@ -6,11 +6,15 @@ E. Altman, Constrained Markov Decision Processes, Chapman & Hall, 1999, chapters
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyomo.environ as pyo
 
-from hisopt.arrays import FloatArray
 from hisopt.models.common import linear
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
 
 
 def build(

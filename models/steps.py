@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
 from hisopt.models.common import add_steps, extract_steps, insert_steps, linear
-from hisopt.problems import Steps
+
+if TYPE_CHECKING:
+    from hisopt.problems import Steps
 
 
 def build(problem: Steps) -> pyo.ConcreteModel:

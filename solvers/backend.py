@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hisopt.decision import Decision
-from hisopt.problems import Problem
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, OutOfTime
 from hisopt.solvers.run.progress import report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from hisopt.decision import Decision
+    from hisopt.problems import Problem
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "highs": {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import MISSING, dataclass, fields
 from importlib.util import find_spec
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from hisopt.problems import Clustering, Full, Problem, sizes_of
-from hisopt.result import Guarantee, Limits, SolverResult
+
+if TYPE_CHECKING:
+    from hisopt.result import Guarantee, Limits, SolverResult
 
 P = TypeVar("P", bound=Problem)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyomo.contrib.solver.solvers.highs import Highs
 
-from hisopt.solvers.base import Deadline
+if TYPE_CHECKING:
+    from hisopt.solvers.base import Deadline
 
 Tell = Callable[[bool, float], None]
 _CHUNK = 2000  # constraints handed over between two looks at the clock

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from hisopt.problems import Allocation, Full, Joint, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import P, Solver
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _PROVEN = 1e-6  # relative
 _LEAST_SMS = 1e-2

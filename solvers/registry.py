@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from hisopt.errors import InputError
 from hisopt.problems import PROBLEMS, Problem
-from hisopt.solvers.base import Solver
 from hisopt.solvers.run.place import check_class, line_of, load_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hisopt.solvers.base import Solver
 
 TABLE: dict[str, tuple[str, ...]] = {
     "clustering": (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.text.corpus import unit_rows
 from hisopt.text.extract import phrases_of, public_prompt, similarities, unshared_words, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisopt.arrays import FloatArray
 
 WORDS = ("cat", "sofa", "red", "grey", "ball", "oak", "winter")
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,9 @@ from hisopt.errors import InputError
 from hisopt.instances import StepLimits
 from hisopt.instances.files import load, save
 from hisopt.problems import Clustering, Joint
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "icc"])

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from importlib import metadata
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,9 @@ from hisopt.diffusion.measurement_plan import ranked
 from hisopt.diffusion.meters import CpuMeter, Timing, Unavailable
 from hisopt.diffusion.sm_law import FLOP_PER_CYCLE, fit_power, fit_speed, fit_waves
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,

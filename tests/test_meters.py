@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +13,10 @@ from hisopt.diffusion import measure
 from hisopt.diffusion.board import Board, Sampler
 from hisopt.diffusion.green_contexts import WAYS
 from hisopt.diffusion.meters import CudaMeter, Timing, Unavailable
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
 
 CONDITIONS = {"resolution": 64, "text_tokens": 7, "forward_passes": 2, "batch": 1}
 SPEC = {"denoiser": {"_class_name": "SD3Transformer2DModel"}, "latent_factor": 8}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from copy import deepcopy
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,10 @@ from tiny_models import tiny_flux, tiny_sd3, tiny_sd35
 from hisopt.decision import Decision
 from hisopt.diffusion.pipeline import HybridInference, Prompt
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 STEPS = 5
 PROMPTS = ["a red cat", "a blue dog", "the old tree", "some bird"]

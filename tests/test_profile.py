@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from hisopt.commands.profile import count
 from hisopt.diffusion import flops
 from hisopt.diffusion.calibration import SAME_FLOP, TABLE_FLOP, calibrated, load_profile
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,

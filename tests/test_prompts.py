@@ -6,12 +6,11 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,9 @@ from hisopt import PRESETS
 from hisopt.errors import InputError
 from hisopt.instances.files import save
 from hisopt.text.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
 

@@ -10,11 +10,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hisopt import Instance
 from hisopt.instances.files import save
+
+if TYPE_CHECKING:
+    from hisopt import Instance
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTY = ROOT / "tests" / "solvers" / "faulty.py"

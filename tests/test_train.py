@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hisopt.solvers.policy import ippo
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 QUICK = (
     "--preset",

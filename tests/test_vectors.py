@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from hisopt.errors import InputError
 from hisopt.text.vectors import read, scaled
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS = np.random.default_rng(0).normal(size=(5, 12))
 UNIT = ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True)

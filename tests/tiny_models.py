@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import (
@@ -27,6 +26,9 @@ from transformers import (
     T5Config,
     T5EncoderModel,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TEXT = CLIPTextConfig(
     hidden_size=16, intermediate_size=16, num_attention_heads=2, num_hidden_layers=2, projection_dim=16, vocab_size=60,

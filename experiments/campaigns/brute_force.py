@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.experiments.campaigns.plain_formulas import (
     cluster_work,
@@ -26,8 +26,11 @@ from hisopt.experiments.campaigns.plain_formulas import (
     step_energy,
     work_costs,
 )
-from hisopt.instances import IccInstance, Instance
 from hisopt.problems import Allocation, Clustering, Full, Joint, Problem, Steps
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import IccInstance, Instance
 
 MOST = 300_000  # plans of a cluster, loads of all clusters, or splits of the SMs that are enumerated
 _BUDGET = 1e-9  # relative tolerance on the sum of the SMs

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hisopt.experiments.campaigns.random_instances import draw_problems
-from hisopt.problems import Problem
 from hisopt.result import Limits
-from hisopt.solvers.base import Solver
 from hisopt.solvers.registry import registered
 from hisopt.solvers.run.runner import Run, Runner, contradictions
+
+if TYPE_CHECKING:
+    from hisopt.problems import Problem
+    from hisopt.solvers.base import Solver
 
 
 def tasks_of(problem: Problem) -> list[tuple[Problem, Solver[Any]]]:

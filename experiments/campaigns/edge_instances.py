@@ -5,14 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.instances import Gpu, IccInstance, Instance, Latent, PublicPrompt, QualityTable, Radio, StepLimits, Weights
 from hisopt.problems import CRITERIA, Criterion, Problem, problem_of
 from hisopt.text.corpus import shipped, unit_rows
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 LARGEST = {"clustering": 7, "allocation": 8, "joint": 5, "full": 4, "steps": 5}  # users, where optima are enumerated
 _BEYOND = {"clustering": 13, "allocation": 40, "joint": 30, "full": 7, "steps": 40}

@@ -12,15 +12,13 @@ import time
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,10 +28,15 @@ from hisopt.experiments.campaigns.brute_force import Optimum, TooLarge
 from hisopt.instances.files import save as save_instance
 from hisopt.problems import PROBLEMS, Criterion, Problem
 from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
-from hisopt.solvers.base import Solver
 from hisopt.solvers.registry import registered
 from hisopt.solvers.run.checks import CLAIM_TOLERANCE, Outcome, Run, beats, check, contradictions
 from hisopt.solvers.run.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from hisopt.solvers.base import Solver
 
 GRACE_S = 3.0  # past the limit, before a solve counts as one that hangs
 _PATIENCE = 2  # hangs of a solver in one family, after which it is left out of the rest of the family

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.instances import IccInstance, Instance
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import IccInstance, Instance
 
 _ZERO_SUM = 1e-6  # a cluster whose mean embedding is shorter than this points nowhere: phi = 0
 

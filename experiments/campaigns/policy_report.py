@@ -7,8 +7,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
 from hisopt.files import save_svg, write_atomically
 from hisopt.instances import Instance
-from hisopt.instances.scenario import Scenario
 from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
@@ -27,6 +25,11 @@ from hisopt.solvers.policy.best_response import play, regret
 from hisopt.solvers.policy.ippo import TUNED, VANILLA, Contexts, Settings, Trainer
 from hisopt.solvers.policy.policy_gap import CHOOSING, HELD_OUT, VALIDATION, PolicyGap, held_out
 from hisopt.solvers.policy.step_game import StepGame
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hisopt.instances.scenario import Scenario
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "coalition reward": {},

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from hisopt import Decision
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.commands.common import run_command
 from hisopt.diffusion.similarity_bins import BINS, nearest_bin, parse_bins
 from hisopt.errors import InputError
@@ -28,6 +27,9 @@ from hisopt.experiments.campaigns.records import Store
 from hisopt.files import require_writable, write_atomically
 from hisopt.text.corpus import Corpus, load, shipped
 from hisopt.text.extract import unshared_words
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 CLIP = "openai/clip-vit-large-patch14-336"
 COLUMNS = ("public", "personal", "similarity", "seed", "common_steps", "sim_npi", "clip_score", "brisque")

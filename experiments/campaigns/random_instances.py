@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.equations import cluster_work
 from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio, StepLimits, Weights
@@ -15,6 +13,11 @@ from hisopt.instances.scenario import PRESETS, path_gain
 from hisopt.problems import CRITERIA, Allocation, Clustering, Full, Joint, Problem, Steps, problem_of
 from hisopt.solvers.base import whole_sms
 from hisopt.text.corpus import shipped, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hisopt.arrays import IntArray
 
 
 def paper_preset(users: int, seed: int) -> Instance:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
-from hisopt.problems import Problem
-from hisopt.solvers.base import Solver
 from hisopt.solvers.run.identity import record_name, source_hash
 from hisopt.solvers.run.runner import Run, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from hisopt.problems import Problem
+    from hisopt.solvers.base import Solver
 
 __all__ = ["Store", "record_name", "source_hash"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -16,11 +15,9 @@ from hisopt.equations import given_work_costs, optimal_sms, rule_similarity
 from hisopt.experiments.campaigns.random_instances import paper_preset
 from hisopt.experiments.campaigns.records import Store
 from hisopt.files import write_atomically
-from hisopt.instances import Instance
 from hisopt.problems import Allocation, Clustering, Full, Joint
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.allocation.whole import IntegerAllocation, RoundDown
-from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.branch_bound.search import BranchBound
 from hisopt.solvers.clustering.hac import Hac
 from hisopt.solvers.clustering.refined_hac import HacRefined
@@ -28,6 +25,12 @@ from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.full.two_stage import TwoStage
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.run.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisopt.instances import Instance
+    from hisopt.solvers.base import Solver
 
 _CENTROID_UP_TO = 20  # users up to which ``centroid`` is solved itself
 

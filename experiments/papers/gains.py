@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.commands.common import run_command
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
@@ -18,6 +18,9 @@ from hisopt.problems import Joint
 from hisopt.result import Limits
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.schemes.schemes import scheme_instance, solve_scheme
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
 
 _ALL = 1400.0  # steps of 50 users who share none
 BASELINES = ("ppgfis", "cfis", "iis")

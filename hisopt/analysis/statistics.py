@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hisopt.arrays import FloatArray
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
 
 
 def iqm(values: FloatArray) -> float:

@@ -12,13 +12,15 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 SUFFIX = ".jsonl"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hisopt.campaign.plan import Plan
     from hisopt.problems import Problem
     from hisopt.result import Limits

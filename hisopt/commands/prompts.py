@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from hisopt.commands.common import run_command
 from hisopt.errors import missing_package
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.text.chat import Model
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DROPPED_S = 1.0
 """Seconds at the start of a window in which average power still remembers the time before."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
-from hisopt.instances import Instance
+
+if TYPE_CHECKING:
+    from hisopt.instances import Instance
 
 SCHEMA_VERSION = 1
 TABLE_FLOP = 12e12

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from diffusers import FluxPipeline, StableDiffusion3Pipeline
 from torch import Generator, Tensor
 
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Embedding = tuple[Tensor, Tensor]  # of one text: tokens (1, S, D) and pooled (1, P)
 Texts = tuple[str, str, str]  # for the first, second and third text encoder

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LINEAR = ("aten.mm", "aten.addmm")
 _CONVOLUTION = ("aten.convolution", "aten._convolution")
@@ -96,7 +98,7 @@ def denoiser(config: dict[str, Any], resolution: int, text_tokens: int, batch: i
         raise InputError(f"_class_name: diffusers has no model {name!r}")
     with torch.device("meta"):
         try:
-            model = cast(Any, kind).from_config({k: v for k, v in config.items() if not k.startswith("_")})
+            model = cast("Any", kind).from_config({k: v for k, v in config.items() if not k.startswith("_")})
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{name}: {' '.join(str(error).split())}") from None
         filled = inputs(model, resolution // latent_factor, text_tokens, batch)

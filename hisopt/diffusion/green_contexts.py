@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hisopt.diffusion.board import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 WAYS = ("stream", "hint", "current")
 """How work is confined: by the stream alone, as it is; and torch told how many SMs to leave (its carve-out hint, which cuBLAS

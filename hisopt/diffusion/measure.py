@@ -8,11 +8,9 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -20,9 +18,14 @@ import hisopt
 from hisopt.diffusion import flops
 from hisopt.diffusion.board import one_line
 from hisopt.diffusion.measurement_plan import Point, planned
-from hisopt.diffusion.meters import Meter, Timing
 from hisopt.diffusion.records import Records
 from hisopt.diffusion.sm_series import laws
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hisopt.diffusion.meters import Meter, Timing
 
 
 def step_of(
@@ -36,7 +39,7 @@ def step_of(
 
     diffusers.utils.logging.set_verbosity_error()  # its advice on casting is for trained weights
     torch.manual_seed(0)
-    kind = cast(Any, getattr(diffusers, config["_class_name"]))
+    kind = cast("Any", getattr(diffusers, config["_class_name"]))
     precision, before = getattr(torch, dtype), torch.get_default_dtype()
     torch.set_default_dtype(precision)
     try:

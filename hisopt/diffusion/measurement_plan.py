@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from hisopt.diffusion.green_contexts import WAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 START_S = 25.0
 """Loading libraries, counting FLOPs and reading idle power."""

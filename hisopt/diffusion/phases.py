@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from hisopt.decision import Decision
 from hisopt.diffusion.families import Embedding, Prompt, Texts, family
-from hisopt.diffusion.resume import Part
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hisopt.decision import Decision
+    from hisopt.diffusion.resume import Part
 
 _Pair = tuple[Embedding, Embedding | None]  # of a prompt and, where guided, of its negative
 

@@ -8,17 +8,20 @@ Every step is taken by the pipeline's own call (see `hisopt.diffusion.resume`), 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hisopt.decision import Decision
 from hisopt.diffusion.families import Prompt, family
 from hisopt.diffusion.phases import Finished, Plan, Run
 from hisopt.diffusion.resume import Part, check_options, check_scheduler
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from hisopt.decision import Decision
 
 __all__ = ["Finished", "HybridInference", "HybridOutput", "Prompt"]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Records:

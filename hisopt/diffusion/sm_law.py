@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FLOP_PER_CYCLE = {
     (8, 0): {"bfloat16": 2048, "float16": 2048, "float32": 128},

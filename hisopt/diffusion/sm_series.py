@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hisopt.diffusion.green_contexts import WAYS
 from hisopt.diffusion.sm_law import FLOP_PER_CYCLE, fit_power, fit_speed, fit_waves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _KAPPA = 1e-27  # of Table II; only its products with mu1 and mu2 are identifiable
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hisopt.errors import InputError
@@ -14,6 +13,8 @@ from hisopt.problems.joint import Joint
 from hisopt.problems.steps import Steps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.instances import IccInstance, Instance
 
 PROBLEMS: dict[str, type[Problem]] = {problem.kind: problem for problem in (Clustering, Allocation, Joint, Full, Steps)}

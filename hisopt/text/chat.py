@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_MEMBERS = 40  # of a cluster that the model reads; from larger ones as many, evenly spread
 MOST_WORDS = 60  # of an answer that are kept; CLIP reads 77 tokens

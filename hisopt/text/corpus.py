@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -13,12 +12,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.errors import InputError
 from hisopt.text.files import delimiter_of, read_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sentence_transformers import SentenceTransformer
+
+    from hisopt.arrays import FloatArray
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WIDTH = 384  # numbers in an embedding of that model

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def read_text(path: Path) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.errors import InputError
 from hisopt.instances import norm_fault
 from hisopt.text.files import delimiter_of, read_text
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
 
 
 def read(path: str | Path, *, normalise: bool = False) -> FloatArray:

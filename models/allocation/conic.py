@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cvxpy as cp
 import numpy as np
 
-from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs
 from hisopt.models.common import within_budget
-from hisopt.problems import Allocation
+
+if TYPE_CHECKING:
+    from hisopt.arrays import IntArray
+    from hisopt.problems import Allocation
 
 
 @dataclass(frozen=True)

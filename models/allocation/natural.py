@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs
 from hisopt.models.common import ROOM, sms_budget, within_budget
-from hisopt.problems import Allocation
+
+if TYPE_CHECKING:
+    from hisopt.problems import Allocation
 
 
 def build(problem: Allocation) -> pyo.ConcreteModel:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyomo.environ as pyo
 
-from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
 from hisopt.models.common import ROOM, extract_labels, linear
-from hisopt.problems import Clustering
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
+    from hisopt.problems import Clustering
 
 
 def build(problem: Clustering) -> pyo.ConcreteModel:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.models.common import linear
-from hisopt.problems import Clustering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.problems import Clustering
 
 
 def build(problem: Clustering, watch: Callable[[], None] = lambda: None) -> pyo.ConcreteModel:

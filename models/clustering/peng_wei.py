@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cvxpy as cp
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
-from hisopt.problems import Clustering
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
+    from hisopt.problems import Clustering
 
 
 @dataclass(frozen=True)

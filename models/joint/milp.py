@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyomo.environ as pyo
 
@@ -9,7 +11,9 @@ from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, edge_work_cost, steps_sms
 from hisopt.models.common import extract_steps, insert_steps, linear
 from hisopt.models.joint.natural import add_work, most_work, separable_utility
-from hisopt.problems import Joint
+
+if TYPE_CHECKING:
+    from hisopt.problems import Joint
 
 _TANGENTS = 17
 

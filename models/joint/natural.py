@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyomo.environ as pyo
 
-from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
 from hisopt.equations import (
     cluster_sizes,
@@ -18,9 +17,12 @@ from hisopt.equations import (
     given_quality,
     steps_sms,
 )
-from hisopt.instances import Instance
 from hisopt.models.common import ROOM, add_steps, extract_steps, insert_steps, linear, sms_budget, within_budget
-from hisopt.problems import Joint
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
+    from hisopt.instances import Instance
+    from hisopt.problems import Joint
 
 
 def add_work(model: pyo.ConcreteModel, instance: Instance) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs, optimal_sms
 from hisopt.problems import Allocation, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
+
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 MOST_SMS = 2**53  # whole SMs beyond are not told apart in double precision
 

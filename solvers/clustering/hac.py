@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
-from hisopt.instances import IccInstance, Instance
 from hisopt.problems import Clustering
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import IccInstance, Instance
 
 _MATRIX_UP_TO = 2_000  # users for whom the N x N matrix is the faster way
 _SINGLE_FROM = 8_000  # users from whom neighbours are sought in single precision

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.problems import Clustering
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 
 def lloyd(points: FloatArray, clusters: int, seed: int) -> IntArray:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem, Sizes
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
 from hisopt.solvers.clustering.refined_hac import cluster_values
+
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 MAX_USERS = 15
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, clustering_value
 from hisopt.problems import Clustering
@@ -15,6 +14,11 @@ from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.clustering.kmeans import lloyd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hisopt.arrays import FloatArray, IntArray
 
 _PAIRS, _SPLITS = 8, 4  # rearrangements tried: nearest pairs to merge, widest clusters to split
 _GAIN = 1e-12  # least gain of a step, relative to the criterion and at least absolute

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.problems import Clustering, Full, Joint, Problem, sizes_of
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
@@ -21,6 +20,11 @@ from hisopt.solvers.full.moves import Oracle, State
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.whole import JointExactInteger
 from hisopt.solvers.run.progress import report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 _BLOCK = 30_000  # copies of users that are priced at once
 _SWAPS = 1000  # pairs of users tried before a partition counts as a local optimum

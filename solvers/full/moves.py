@@ -8,14 +8,17 @@ a move promises is attained: an estimate from below, which the exact joint optim
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import device_step_cost, similarity_from_sums
-from hisopt.instances import Instance
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.joint import scalar_coupling, step_tables
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import Instance
+    from hisopt.solvers.base import Deadline
 
 _CACHED = 1 << 22  # candidates of clusters that are kept
 _NOBODY = (b"", (np.zeros(1), np.zeros(1)))  # members, gains and loads of an empty cluster

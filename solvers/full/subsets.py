@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import device_step_cost, similarity_from_sums
-from hisopt.instances import Instance
 from hisopt.problems import Full, Problem, sizes_of
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.joint.exact import with_optimal_sms
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import Instance
 
 _PROVEN = 1e-6  # relative, between objective and bound
 _CLOSE = 1e-10  # relative; what is this close to the incumbent is not searched

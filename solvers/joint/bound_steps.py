@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.base import Deadline
-
 if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
     from hisopt.solvers.joint.step_tables import Members
 
 _CHUNK = 1 << 15  # users whose quality tables are in memory at a time

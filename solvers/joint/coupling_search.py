@@ -19,12 +19,14 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.base import Deadline
+
+if TYPE_CHECKING:
+    from hisopt.solvers.base import Deadline
 
 _AT_ONCE = 64  # options whose pairs are compared in one array
 _PAIRWISE = 3000  # options a group up to which all pairs are compared

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hisopt.decision import Decision
 from hisopt.equations import device_step_cost, quality_at_bins, steps_sms, transmission_cost
-from hisopt.instances import Instance
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
+
+if TYPE_CHECKING:
+    from hisopt.instances import Instance
 
 _PROVEN = 1e-6  # relative; what OPTIMAL claims
 _CLOSE = 5e-10  # relative; a bound this close needs no more search

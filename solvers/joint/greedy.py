@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import IntArray
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import step_tables
 from hisopt.solvers.joint.exact import with_optimal_sms
+
+if TYPE_CHECKING:
+    from hisopt.arrays import IntArray
 
 _LEAST = 1e-14  # relative; a move that gains less may be rounding
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import (
     cluster_sizes,
     device_step_cost,
@@ -15,11 +15,14 @@ from hisopt.equations import (
     public_similarity,
     quality_table,
 )
-from hisopt.instances import Instance
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint.exact import with_optimal_sms
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import Instance
 
 _LEAST = 1e-14  # relative; a move that gains less may be rounding
 

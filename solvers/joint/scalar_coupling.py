@@ -20,12 +20,15 @@ parameters few options are left, and the merge is exact within milliseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.joint.coupling_search import Search, choice_value
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.equations import (
     cluster_sizes,
     device_step_cost,
@@ -28,9 +28,12 @@ from hisopt.equations import (
     similarity_bins,
     transmission_cost,
 )
-from hisopt.instances import Instance, StepLimits
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.joint import bound_steps
+
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
+    from hisopt.instances import Instance, StepLimits
+    from hisopt.solvers.base import Deadline
 
 _CHUNK = 1 << 15  # users whose quality tables are in memory at a time
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import IntArray
 from hisopt.decision import Decision
 from hisopt.problems import Joint, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
@@ -14,6 +14,9 @@ from hisopt.solvers.allocation.whole import MOST_SMS, marginal_allocation
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
+
+if TYPE_CHECKING:
+    from hisopt.arrays import IntArray
 
 PROVEN = 1e-6  # relative, between objective and bound
 _ABSOLUTE = 1e-8  # where the utility cancels to almost nothing and the search has ended

@@ -12,14 +12,18 @@ remaining v are merged one by one over the SMs used, pruned by what is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.result import Termination
 from hisopt.solvers.allocation.whole import marginal_allocation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 MOST_ENTRIES = 1 << 23  # values rho_m(v), or states of a merge, in memory at a time
 _THINNINGS = 100

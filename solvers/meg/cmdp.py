@@ -13,10 +13,12 @@ sum_a d(s, a) = nu(s): the same set for every discount and every transition matr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 _CHUNK = 1 << 20  # pairs looked at together
 

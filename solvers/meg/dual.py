@@ -9,12 +9,15 @@ occupancies are linear in the policy the mixture is itself a policy with the mix
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.solvers.meg.cmdp import Cmdp, CmdpSolution, best_actions, means_of
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 _CLOSED = 1e-12  # relative distance of the bound at which the program has ended
 _INFEASIBLE = 1e-9

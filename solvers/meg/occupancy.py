@@ -8,13 +8,16 @@ Lustig, Marsten, Shanno, Operations Research 40(5), 1992): the same optimum, fro
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import csr_array, hstack
 
-from hisopt.arrays import BoolArray
 from hisopt.solvers.meg.cmdp import Cmdp, CmdpSolution, lagrangian_bound, worth
+
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray
 
 _SMALL = 1e-9  # share of a state's probability below which an action is rounding
 _GAIN = 1e-11  # relative gain below which a column is not worth taking in

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
-from hisopt.instances import IccInstance, Instance
-from hisopt.solvers.policy.settings import Settings
 from hisopt.solvers.policy.step_game import StepGame
 from hisopt.text.corpus import shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.instances import IccInstance, Instance
+    from hisopt.solvers.policy.settings import Settings
 
 
 class Contexts:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
-from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from hisopt.instances import IccInstance, Instance
-from hisopt.instances.scenario import Scenario
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS, StepGame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances.scenario import Scenario
 
 
 class StepsEnv(ParallelEnv):  # type: ignore[misc]

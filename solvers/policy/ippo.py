@@ -8,9 +8,8 @@ depend on actions, so a discount above zero only adds noise: it is zero by defau
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from hisopt.instances import IccInstance, Instance
 from hisopt.solvers.policy.contexts import Contexts
 from hisopt.solvers.policy.networks import AgentNetworks, Policy
 from hisopt.solvers.policy.rewards import RewardScale, advantages
@@ -18,6 +17,11 @@ from hisopt.solvers.policy.settings import HID, TUNED, VANILLA, Settings
 from hisopt.solvers.policy.step_game import StepGame
 from hisopt.solvers.policy.storage import export, load, trained_updates
 from hisopt.solvers.policy.trainer import Trainer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hisopt.instances import IccInstance, Instance
 
 __all__ = [
     "HID", "TUNED", "VANILLA", "AgentNetworks", "Contexts", "Policy", "RewardScale", "Settings", "Trainer", "advantages",

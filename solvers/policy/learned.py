@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import steps_sms
 from hisopt.errors import InputError
 from hisopt.problems import Joint, Steps
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import P, Solver
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 _SUFFIX = ".safetensors"
 

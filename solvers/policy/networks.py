@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from hisopt.instances import StepLimits
-from hisopt.solvers.policy.settings import Settings
 from hisopt.solvers.policy.step_game import OBSERVATIONS, StepGame
+
+if TYPE_CHECKING:
+    from hisopt.instances import StepLimits
+    from hisopt.solvers.policy.settings import Settings
 
 
 class AgentNetworks(nn.Module):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
-from hisopt.instances import IccInstance, Instance
-from hisopt.instances.scenario import Scenario
 from hisopt.problems import problem_of
 from hisopt.result import Limits
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.policy.step_game import StepGame
-from hisopt.solvers.policy.trainer import Trainer
 from hisopt.solvers.steps.enumeration import Enumeration
 from hisopt.text.corpus import shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisopt.arrays import FloatArray
+    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances.scenario import Scenario
+    from hisopt.solvers.policy.trainer import Trainer
 
 # first seeds of three sets that training, whose seeds are smaller, never draws: one judges what is reported, one chooses
 # among the parameters of a run, and settings are chosen by the third, so that the first never chose anything

@@ -8,20 +8,24 @@ sampled others (an all-action policy gradient; Allen et al., Mean Actor Critic, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hisopt.arrays import FloatArray
 from hisopt.instances import Instance, StepLimits, Weights
 from hisopt.instances.scenario import PRESETS, Scenario
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.policy.prices import PricePolicy, replies
 from hisopt.text.corpus import Corpus, unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.arrays import FloatArray
 
 NOISE = 0.3  # length of what is added to a copy's unit embedding: similarity 0.96 on average
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,11 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.errors import InputError
 from hisopt.files import write_bytes_atomically
-from hisopt.instances import Instance
 from hisopt.solvers.joint import step_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import Instance
 
 FORMAT = "hisopt price policy 1"
 GRID = (np.arange(64) / 63) ** 1.5  # Z in units of the largest total load; denser where replies change most

@@ -7,8 +7,8 @@ N users, M clusters, X = x_max + 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from hisopt.equations import (
     transmission,
 )
 from hisopt.instances import IccInstance, Instance, StepLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REWARDS = ("individual", "team", "marginal", "coalition")
 OBSERVATIONS = {

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from hisopt.errors import InputError
 from hisopt.files import write_bytes_atomically
 from hisopt.instances import StepLimits
-from hisopt.instances.scenario import Scenario
 from hisopt.solvers.policy.networks import Policy
 from hisopt.solvers.policy.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from hisopt.instances.scenario import Scenario
     from hisopt.solvers.policy.trainer import Trainer
 
 FORMAT = 1

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from hisopt.errors import InputError
 from hisopt.solvers.policy import storage
-from hisopt.solvers.policy.contexts import Contexts
 from hisopt.solvers.policy.networks import Policy
 from hisopt.solvers.policy.rewards import RewardScale, advantages
 from hisopt.solvers.policy.settings import Settings
-from hisopt.solvers.policy.step_game import StepGame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hisopt.solvers.policy.contexts import Contexts
+    from hisopt.solvers.policy.step_game import StepGame
 
 
 @dataclass

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hisopt.solvers.policy.policy_gap import PolicyGap
-from hisopt.solvers.policy.trainer import Trainer
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hisopt.solvers.policy.policy_gap import PolicyGap
+    from hisopt.solvers.policy.trainer import Trainer
 
 
 def train(

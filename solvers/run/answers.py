@@ -12,14 +12,17 @@ import os
 import stat
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hisopt.decision import Decision, plain
-from hisopt.problems import Problem
 from hisopt.result import SolverResult, Termination
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hisopt.problems import Problem
 
 MESSAGE_LENGTH = 500
 _DETAILS_BYTES = 1 << 20

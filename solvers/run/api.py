@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
@@ -10,11 +9,14 @@ from hisopt.problems import Problem
 from hisopt.result import Limits
 from hisopt.solvers.base import Solver
 from hisopt.solvers.registry import parse, registered
-from hisopt.solvers.run.checks import Run
 from hisopt.solvers.run.runner import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import pandas as pd
+
+    from hisopt.solvers.run.checks import Run
 
 Asked = str | Solver[Any] | type[Solver[Any]]
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hisopt.decision import Decision
 from hisopt.problems import Evaluation, Problem
 from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
-from hisopt.solvers.base import Solver
 from hisopt.solvers.run.answers import nonsense
-from hisopt.solvers.run.progress import Point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hisopt.decision import Decision
+    from hisopt.solvers.base import Solver
+    from hisopt.solvers.run.progress import Point
 
 CLAIM_TOLERANCE = 1e-6  # relative; what MIP and conic solvers reach
 CLAIM_TOLERANCE_ABSOLUTE = 1e-8  # their feasibility tolerance, where the objective cancels to almost nothing

@@ -10,12 +10,14 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hisopt.problems import Problem
-from hisopt.result import Limits
 from hisopt.solvers.base import Solver
 from hisopt.solvers.run.checks import versions
+
+if TYPE_CHECKING:
+    from hisopt.problems import Problem
+    from hisopt.result import Limits
 
 
 def record_name(problem: Problem, solver: Solver[Any], limits: Limits) -> str:

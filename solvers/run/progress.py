@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hisopt.decision import Decision
-from hisopt.problems import Problem
 from hisopt.result import SolverResult, Termination
 from hisopt.solvers.run.answers import bound_of, number, packed, parsed, read_limited, write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hisopt.problems import Problem
 
 _TRAJECTORY_BYTES = 1 << 20
 _SMALL, _PAUSE_S = 1e-4, 0.05  # a bound alone that is better by less, relative, waits for the pause to pass

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from hisopt.problems import Problem
 from hisopt.result import Limits, Termination
-from hisopt.solvers.base import Solver
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions, versions
 from hisopt.solvers.run.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hisopt.problems import Problem
+    from hisopt.solvers.base import Solver
 
 __all__ = ["Outcome", "Run", "Runner", "beats", "check", "contradictions", "versions"]
 

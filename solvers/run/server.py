@@ -17,18 +17,20 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
-from hisopt.problems import Problem
 from hisopt.result import Limits, SolverResult, Termination
-from hisopt.solvers.base import Solver
 from hisopt.solvers.run import answers
 from hisopt.solvers.run.checks import Outcome
 from hisopt.solvers.run.place import place_of
 from hisopt.solvers.run.processes import kill_marked
 from hisopt.solvers.run.progress import read_trajectory
 from hisopt.solvers.run.worker import GRACE_S
+
+if TYPE_CHECKING:
+    from hisopt.problems import Problem
+    from hisopt.solvers.base import Solver
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _MARK = "HISOPT_SERVER"  # in the environment of a server and all that descend from it

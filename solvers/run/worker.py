@@ -16,8 +16,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, perf_counter  # by name: a solver may put others in their places
-from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.run.answers import nonsense, packed, told, write_whole
@@ -30,6 +29,9 @@ from hisopt.solvers.run.processes import (
     kill,
     resident_memory,
 )
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 GRACE_S = 3.0  # on top of the time limit, before a solve is killed
 _POLL_S = 0.02

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.decision import Decision
 from hisopt.equations import cluster_work
 from hisopt.errors import InputError
 from hisopt.instances import Instance, PublicPrompt, QualityTable
@@ -17,6 +15,10 @@ from hisopt.result import Limits, Termination
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.text.entities import main_entity
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.decision import Decision
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
-from hisopt.instances import IccInstance
 from hisopt.problems import Steps
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import Solver
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import IccInstance
 
 
 def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:

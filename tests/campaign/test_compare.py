@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hisopt.campaign import records
 from hisopt.campaign.plan import Plan, read_plan
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHORT = (
     "--preset",

@@ -4,8 +4,7 @@ import json
 import signal
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,9 @@ from hisopt.instances.files import load
 from hisopt.problems import PROBLEMS, Allocation, Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIMITS = Limits(time_s=3)
 INSTANCES = {"clustering": 3, "allocation": 12, "joint": 10, "full": 5, "steps": 15}  # of each family

@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -12,13 +11,17 @@ from click.testing import CliRunner
 from hisopt import Instance, Limits, Problem, Termination
 from hisopt.experiments.campaigns import contradictions, policies, policy_report, records, validation
 from hisopt.problems import Joint
-from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.greedy import Greedy
 from hisopt.solvers.run import identity
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hisopt.solvers.base import Solver
 
 
 def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:

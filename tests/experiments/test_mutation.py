@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hisopt.experiments.campaigns import mutation
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOURCE = b'''"""Doc 2."""
 def f(x: int, low=0.5):

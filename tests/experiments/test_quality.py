@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +27,9 @@ from hisopt.experiments.campaigns.quality import (
 from hisopt.experiments.campaigns.records import Store
 from hisopt.text import corpus
 from hisopt.text.corpus import Corpus, unit_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CORPUS = Corpus(
     ("a red cat", "the blue dog", "some bird"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import highspy
 import numpy as np
@@ -24,6 +23,9 @@ from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.whole import JointExactInteger
 from hisopt.solvers.steps.enumeration import Enumeration
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEPS = StepLimits(total=6, common_max=3, edge_max=2, device_max=6)
 LINEAR = ("clustering, mean", "clustering, sum", "steps")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyomo.environ as pyo
@@ -13,7 +12,6 @@ from hisopt import Limits, Problem
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance, draw_problems
-from hisopt.instances import Instance
 from hisopt.models import export, full
 from hisopt.models import steps as icc
 from hisopt.models.allocation import conic as allocation_conic
@@ -23,9 +21,15 @@ from hisopt.models.joint import milp as joint_milp
 from hisopt.models.joint import natural as joint
 from hisopt.problems import Allocation, Clustering, Full, Joint, problem_of
 from hisopt.solvers.allocation.closed_form import ClosedForm
-from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.partitions import Partitions
 from hisopt.solvers.joint.exact import JointExact
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+    from hisopt.instances import Instance
+    from hisopt.solvers.base import Solver
 
 
 def forms(problem: Problem) -> list[ModuleType]:

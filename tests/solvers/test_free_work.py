@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,10 +12,12 @@ from hisopt.equations import optimal_sms, steps_sms, with_slivers
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.problems import Allocation, Full, problem_of
 from hisopt.result import Guarantee
-from hisopt.solvers.base import Solver
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.registry import registered
 from hisopt.solvers.run.runner import Outcome, beats, check
+
+if TYPE_CHECKING:
+    from hisopt.solvers.base import Solver
 
 LIMITS = Limits(time_s=60, seed=1)
 FREE: dict[str, dict[str, Any]] = {

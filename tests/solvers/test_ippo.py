@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from hisopt.solvers.policy.ippo import AgentNetworks, Contexts, Policy, RewardSc
 from hisopt.solvers.policy.policy_gap import CHOOSING, held_out
 from hisopt.solvers.policy.step_game import StepGame
 from hisopt.text.corpus import shipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 QUICK = Settings(
     preset="small", reward="marginal", observation="cluster", shared=True, hidden=(16,), batch=16, minibatches=2,

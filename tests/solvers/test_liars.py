@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ from hisopt.problems import Joint
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner, contradictions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIARS = Path(__file__).with_name("liars.py")
 CRASHED, REFUSED = Termination.CRASHED, SolutionStatus.INFEASIBLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.registry import check_names
 from hisopt.solvers.run.place import VERBOSE, load_class
 from hisopt.solvers.run.runner import Runner
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROBLEM = Joint(clustered(PRESETS["small"].sample(0)))
 

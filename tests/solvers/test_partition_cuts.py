@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from hisopt.arrays import FloatArray
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, cuts_of, separate
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
 
 
 def matrices(size: int, weighted: bool) -> list[FloatArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from hisopt.solvers.policy.learned_prices import LearnedPrices
 from hisopt.solvers.policy.price_training import draws, enlarged, fit, gaps, lesson, regret
 from hisopt.solvers.policy.prices import GRID, PricePolicy, decide, read, replies, write
 from hisopt.text.corpus import shipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def instance_of(seed: int) -> Instance:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -19,6 +19,9 @@ from hisopt.problems import Joint
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 FAULTY = Path(__file__).with_name("faulty.py")
 MARK = "HISOPT_TEST_MARKER"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hisopt import Decision, Instance, Limits, SolutionStatus, Termination
 from hisopt.problems import Clustering, Joint
-from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.branch_bound.search import BranchBound
 from hisopt.solvers.clustering.ilp import IlpHighs
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.progress import listening, report
 from hisopt.solvers.run.runner import Run, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hisopt.solvers.base import Solver
 
 FAULTY = Path(__file__).with_name("faulty.py")
 

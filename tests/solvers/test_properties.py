@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from hisopt.models.allocation import conic as allocation_conic
 from hisopt.problems import Allocation, Clustering, Full, Joint, problem_of
 from hisopt.solvers.allocation.closed_form import ClosedForm
 from hisopt.solvers.allocation.whole import IntegerAllocation
-from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.partitions import Partitions
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.whole import JointExactInteger
+
+if TYPE_CHECKING:
+    from hisopt.solvers.base import Solver
 
 LIMITS = Limits(time_s=60)
 seeds = st.integers(0, 10**9)

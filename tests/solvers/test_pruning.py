@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from hisopt import Problem
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.problems import Clustering
 from hisopt.result import Limits
@@ -25,6 +25,9 @@ from hisopt.solvers.clustering.branch_bound.search import Search
 from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, Sizes
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, SpectralSet, State
 from hisopt.solvers.clustering.branch_bound.task import Task
+
+if TYPE_CHECKING:
+    from hisopt import Problem
 
 USERS = 6
 CASES = [

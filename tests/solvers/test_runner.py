@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from hisopt import Instance, Limits, SolutionStatus, Termination
 from hisopt.problems import Joint
-from hisopt.solvers.base import Solver
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.run.place import load_class
 from hisopt.solvers.run.runner import Run, Runner, contradictions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hisopt.solvers.base import Solver
 
 FAULTY = Path(__file__).with_name("faulty.py")
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
 
-from hisopt import Problem
 from hisopt.equations import breakdown, icc_step_costs, work_costs
 from hisopt.equations import optimal_sms as theorem_1
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_problems
 from hisopt.instances import IccInstance, Instance
 from hisopt.solvers.base import whole_sms
 from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS, StepGame
+
+if TYPE_CHECKING:
+    from hisopt import Problem
 
 
 def problems(kind: str, count: int = 25) -> list[Problem]:

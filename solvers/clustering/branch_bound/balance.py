@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.equations import cluster_sizes
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.refined_hac import cluster_values, gains, promising, swap_best
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
 
 _GAIN = 1e-9  # least gain of a move within the limits
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
-from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
+    from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
 
 
 def _fold(array: FloatArray, i: int, j: int) -> FloatArray:

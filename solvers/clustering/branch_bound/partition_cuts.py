@@ -12,11 +12,16 @@ triangle inequalities of Peng and Wei (2007), |S| = |T| = 1 the pair inequalitie
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-from hisopt.arrays import FloatArray, IntArray
+import numpy as np
+
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hisopt.arrays import FloatArray, IntArray
 
 _STEPS = 8  # users that a pair grows by
 _STARTS = 8000  # pairs that grow, the least decided first

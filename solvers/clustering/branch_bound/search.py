@@ -13,10 +13,10 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
@@ -29,6 +29,9 @@ from hisopt.solvers.clustering.branch_bound.task import Incumbent, Task
 from hisopt.solvers.clustering.partitions import SubsetLattice, labels_of, membership, squared_sums
 from hisopt.solvers.clustering.refined_hac import cluster_values
 from hisopt.solvers.run.progress import report
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray
 
 PROVEN = 1e-6
 _PRUNE = 5e-7  # relative; below what counts as proven

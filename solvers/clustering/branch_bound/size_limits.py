@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray
-from hisopt.problems import Clustering
 from hisopt.result import SolverResult, Termination
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hisopt.arrays import FloatArray
+    from hisopt.problems import Clustering
 
 _MOST_PARTITIONS = 2000  # of users into sizes, that are listed
 _MOST_CLUSTERS = 100  # with which they are

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.base import Deadline
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
 
 _PROXIMAL = 0.3
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
-from hisopt.problems import Clustering
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.branch_bound.balance import balance, packed
-from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
 from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, Sizes
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation, SpectralSet
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.clustering.kmeans import lloyd
 from hisopt.solvers.clustering.refined_hac import best_refined, refine
 from hisopt.solvers.run.progress import report
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.problems import Clustering
+    from hisopt.solvers.base import Deadline
+    from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ partition is possible: costs do not matter for that.
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Items
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 
 def assign(items: Items, centres: FloatArray, time_s: float = 60.0) -> IntArray | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from hisopt.arrays import FloatArray, IntArray
 from hisopt.errors import InputError
 from hisopt.result import Limits
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Pairs, items_of
 from hisopt.solvers.clustering.sum_of_squares.search import solve
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
 
 
 class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]

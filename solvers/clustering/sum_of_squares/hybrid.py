@@ -8,13 +8,17 @@ the place of k-means' assignment, and swaps join the relocations.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.sum_of_squares.assignment import assign
-from hisopt.solvers.clustering.sum_of_squares.items import Items
 from hisopt.solvers.clustering.sum_of_squares.local_search import centres_of, lloyd, nearest, polish
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
+    from hisopt.solvers.clustering.sum_of_squares.items import Items
 
 _POPULATION = 10
 _SAME = 1e-9  # relative difference of sums of squares below which two partitions count as one

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
 from hisopt.errors import InputError
+
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 Pairs = Iterable[tuple[int, int]]
 

@@ -5,11 +5,14 @@ A relocation moves one item and counts the shift of both centres (Hartigan), whi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from hisopt.arrays import BoolArray, FloatArray, IntArray
-from hisopt.solvers.base import Deadline
-from hisopt.solvers.clustering.sum_of_squares.items import Items
+if TYPE_CHECKING:
+    from hisopt.arrays import BoolArray, FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
+    from hisopt.solvers.clustering.sum_of_squares.items import Items
 
 _GAIN = 1e-11  # least gain of a step, relative to the sum of squares about the origin
 _SWAPS_UP_TO = 2000  # items whose pairs are compared

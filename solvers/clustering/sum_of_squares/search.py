@@ -10,11 +10,10 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.arrays import FloatArray, IntArray
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import separate
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
@@ -22,6 +21,10 @@ from hisopt.solvers.clustering.partitions import SubsetLattice, labels_of, membe
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Items
 from hisopt.solvers.clustering.sum_of_squares.local_search import lloyd, polish
+
+if TYPE_CHECKING:
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
 
 _STEPS = 30  # of the relaxation between two looks at its bound
 _VIOLATED = 1e-4  # least violation of a new cut, on the entries of D^1/2 Z D^1/2
