@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from hisopt.problems import Allocation, Full, Joint, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.backend import solve_model
@@ -60,8 +62,8 @@ class AllocationScip(_Scip[Allocation]):
     name = "pyomo-scip"
     problems = (Allocation,)
 
+    @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models.allocation import natural as allocation
 
         return _untold(problem) or _solve(allocation, problem, limits)
@@ -73,8 +75,8 @@ class JointScip(_Scip[Joint]):
 
     problems = (Joint,)
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models.joint import natural as joint
 
         return _untold(problem) or _solve(joint, problem, limits)
@@ -94,8 +96,8 @@ class FullScip(_Scip[Full]):
             and problem.instance.public_prompt.rule in ("ideal", "affine")
         )
 
+    @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models import full
 
         return _untold(problem) or _solve(full, problem, limits)

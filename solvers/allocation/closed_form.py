@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_busy, given_work_costs, optimal_sms
@@ -21,8 +22,8 @@ class ClosedForm(Solver[Allocation]):
     problems = (Allocation,)
     guarantee = Guarantee.EXACT
 
+    @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        """See the class."""
         cost, budget = given_work_costs(problem.instance), float(problem.instance.edge.sms)
         price = float((np.sqrt(cost).sum() / budget) ** 2)
         return SolverResult(
@@ -41,8 +42,8 @@ class EqualUsers(Solver[Allocation]):
     problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        """See the class."""
         instance = problem.instance
         share = cluster_sizes(instance.labels, instance.max_clusters) / instance.users
         return SolverResult(Termination.COMPLETED, Decision(sms=float(instance.edge.sms) * share))
@@ -56,8 +57,8 @@ class EqualClusters(Solver[Allocation]):
     problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        """See the class."""
         instance = problem.instance
         share = np.full(instance.max_clusters, float(instance.edge.sms) / instance.max_clusters)
         return SolverResult(Termination.COMPLETED, Decision(sms=share))

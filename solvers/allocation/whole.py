@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs, optimal_sms
@@ -71,8 +72,8 @@ class IntegerAllocation(Solver[Allocation]):
         """Allocation with whole SMs."""
         return isinstance(problem, Allocation) and problem.whole_sms
 
+    @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        """See the class."""
         cost, budget = given_work_costs(problem.instance), float(problem.instance.edge.sms)
         if budget > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
@@ -97,8 +98,8 @@ class RoundDown(Solver[Allocation]):
         """Allocation with whole SMs."""
         return isinstance(problem, Allocation) and problem.whole_sms
 
+    @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        """See the class."""
         budget, busy = float(problem.instance.edge.sms), given_busy(problem.instance)
         if busy.sum() > budget:
             return SolverResult(Termination.COMPLETED, message="more busy clusters than SMs")

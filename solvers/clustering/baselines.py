@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Clustering
@@ -20,8 +21,8 @@ class OneCluster(Solver[Clustering]):
     problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         labels = np.zeros(problem.users, dtype=np.int64)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))
 
@@ -34,7 +35,7 @@ class RandomClusters(Solver[Clustering]):
     problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         labels = np.random.default_rng(limits.seed).integers(problem.clusters, size=problem.users)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Clustering
@@ -173,7 +174,7 @@ class Hac(Solver[Clustering]):
     guarantee = Guarantee.HEURISTIC
     packages = ("scipy",)
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         labels = average_linkage(problem.points, problem.clusters)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

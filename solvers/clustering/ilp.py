@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from typing_extensions import override
+
 from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.backend import optimise, solve_model
@@ -27,8 +29,8 @@ class IlpHighs(Solver[Clustering]):
         """The criterion ``sum``, with or without limits on sizes."""
         return isinstance(problem, Clustering) and problem.criterion == "sum"
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models.clustering import assignment
 
         if (answer := impossible(problem)) is not None:
@@ -55,8 +57,8 @@ class IlpScip(Solver[Clustering]):
         """Every criterion, with or without limits on sizes."""
         return isinstance(problem, Clustering)
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models.clustering import assignment
 
         if (refusal := impossible(problem)) is not None:

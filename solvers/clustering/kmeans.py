@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Clustering
@@ -38,8 +39,8 @@ class KMeans(Solver[Clustering]):
     packages = ("scikit-learn",)
     restarts: int = 10
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         from sklearn.cluster import KMeans as SklearnKMeans
         from sklearn.exceptions import ConvergenceWarning
 

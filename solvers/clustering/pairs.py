@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult
 from hisopt.solvers.backend import solve_model
@@ -25,8 +27,8 @@ class PairsHighs(Solver[Clustering]):
         """The criteria ``sum`` and ``mean``, with or without limits on sizes."""
         return isinstance(problem, Clustering) and problem.criterion in ("sum", "mean")
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models.clustering import pairs
 
         if (answer := impossible(problem)) is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem, Sizes
@@ -108,8 +109,8 @@ class Partitions(Solver[Clustering]):
         """Clustering of up to 15 users."""
         return isinstance(problem, Clustering) and problem.users <= MAX_USERS
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         if (answer := impossible(problem)) is not None:
             return answer
         member = membership(problem.users)

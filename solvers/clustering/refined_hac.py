@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, clustering_value
@@ -212,7 +213,7 @@ class HacRefined(Solver[Clustering]):
     guarantee = Guarantee.HEURISTIC
     packages = ("scipy",)
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         labels = best_refined(problem.points, problem.clusters, problem.criterion, Deadline(limits))
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

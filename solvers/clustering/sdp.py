@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -31,8 +33,8 @@ class PengWeiSdp(Solver[Clustering]):
         """``mean`` and ``centroid``; limits on sizes are relaxed."""
         return isinstance(problem, Clustering) and problem.criterion in ("mean", "centroid")
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         import cvxpy as cp
 
         from hisopt.models.clustering import peng_wei

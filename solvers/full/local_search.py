@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.problems import Clustering, Full, Joint, Problem, sizes_of
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -53,8 +54,8 @@ class PartitionSearch(Solver[Full]):
         """The full problem, real or whole SMs, with or without limits on cluster sizes."""
         return isinstance(problem, Full)
 
+    @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
-        """See the class."""
         if (answer := impossible(Clustering.of(problem.instance))) is not None:
             return answer
         deadline = Deadline(limits)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.equations import device_step_cost, similarity_from_sums
 from hisopt.problems import Full, Problem, sizes_of
@@ -41,8 +42,8 @@ class Subsets(Solver[Full]):
         """The full problem with real SMs, up to 15 users."""
         return isinstance(problem, Full) and not problem.whole_sms and problem.instance.users <= MAX_USERS
 
+    @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
-        """See the class."""
         deadline = Deadline(limits)
         search = _Search(problem.instance, deadline)
         if not search.possible:

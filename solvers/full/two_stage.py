@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from hisopt.problems import Full, Joint, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver, sized
@@ -25,8 +27,8 @@ class TwoStage(Solver[Full]):
         """The full problem, real or whole SMs, without limits on cluster sizes."""
         return isinstance(problem, Full) and not sized(problem)
 
+    @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
-        """See the class."""
         instance = problem.instance
         labels = average_linkage(instance.vectors, instance.max_clusters)
         given = Joint(instance.with_clusters(labels), whole_sms=problem.whole_sms)

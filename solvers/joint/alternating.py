@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.equations import optimal_sms
 from hisopt.problems import Joint
@@ -26,8 +27,8 @@ class Alternating(Solver[Joint]):
     guarantee = Guarantee.HEURISTIC
     max_rounds: int = 200
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         instance = problem.instance
         tables = step_tables.for_instance(instance)
         budget = float(instance.edge.sms)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.equations import device_step_cost, quality_at_bins, steps_sms, transmission_cost
@@ -43,8 +44,8 @@ class JointExact(Solver[Joint]):
     problems = (Joint,)
     guarantee = Guarantee.EXACT
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         instance, deadline = problem.instance, Deadline(limits)
         try:
             tables = step_tables.for_instance(instance, deadline=deadline)

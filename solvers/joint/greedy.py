@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -30,8 +31,8 @@ class Greedy(Solver[Joint]):
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         instance, deadline = problem.instance, Deadline(limits)
         tables = step_tables.for_instance(instance)
         budget = float(instance.edge.sms)

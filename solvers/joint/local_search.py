@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.equations import (
     cluster_sizes,
@@ -39,8 +40,8 @@ class LocalSearch(Solver[Joint]):
     guarantee = Guarantee.HEURISTIC
     max_sweeps: int = 100
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         instance, deadline = problem.instance, Deadline(limits)
         clusters = instance.labels
         pair_common, pair_edge = instance.steps.pairs().T

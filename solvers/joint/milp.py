@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from typing_extensions import override
+
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.backend import optimise
@@ -24,8 +26,8 @@ class JointMilp(Solver[Joint]):
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         import pyomo.environ as pyo
 
         from hisopt.models.joint import milp as joint_milp

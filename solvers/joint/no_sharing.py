@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
@@ -19,8 +21,8 @@ class NoSharing(Solver[Joint]):
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         instance = problem.instance
         steps = instance.steps
         if steps.edge_max + steps.device_max < steps.total:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -20,8 +21,8 @@ class RandomSteps(Solver[Joint]):
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         common, edge = problem.instance.steps.pairs().T
         pick = np.random.default_rng(limits.seed).integers(len(common), size=problem.instance.users)
         return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.instance, common[pick], edge[pick]))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Joint, Problem
@@ -46,8 +47,8 @@ class JointExactInteger(Solver[Joint]):
         """The joint problem with whole SMs."""
         return isinstance(problem, Joint) and problem.whole_sms
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         instance, deadline = problem.instance, Deadline(limits)
         if float(instance.edge.sms) > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")

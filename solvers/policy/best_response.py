@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from hisopt.decision import Decision
 from hisopt.equations import steps_sms
 from hisopt.problems import Joint
@@ -104,8 +106,8 @@ class BestResponse(Solver[Joint]):
         """Import torch."""
         import hisopt.solvers.policy.step_game  # noqa: F401
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         import torch
 
         from hisopt.solvers.policy.step_game import StepGame

@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from hisopt.decision import Decision
 from hisopt.equations import steps_sms
 from hisopt.errors import InputError
@@ -39,8 +41,8 @@ class _Learned(Solver[P]):
     def _sms(self, problem: P, common: IntArray, edge: IntArray) -> FloatArray | None:
         raise NotImplementedError
 
+    @override
     def solve(self, problem: P, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.solvers.policy import ippo
 
         policy, instance = ippo.load(self._path()), problem.instance  # type: ignore[attr-defined]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from typing_extensions import override
+
 from hisopt.errors import InputError
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
@@ -37,8 +39,8 @@ class LearnedPrices(Solver[Joint]):
         """Import torch."""
         import hisopt.solvers.policy.prices  # noqa: F401
 
+    @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.solvers.policy import prices
 
         shipped = str(resources.files("hisopt") / "data" / "prices.safetensors")

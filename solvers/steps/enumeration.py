@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
@@ -45,8 +46,8 @@ class Enumeration(Solver[Steps]):
     problems = (Steps,)
     guarantee = Guarantee.EXACT
 
+    @override
     def solve(self, problem: Steps, limits: Limits) -> SolverResult:
-        """See the class."""
         instance = problem.instance
         value, group_cost, constant = step_values(instance)
         best_edge = value.argmax(axis=2)
@@ -77,8 +78,8 @@ class StepsMilp(Solver[Steps]):
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
+    @override
     def solve(self, problem: Steps, limits: Limits) -> SolverResult:
-        """See the class."""
         from hisopt.models import steps as icc
 
         return solve_model("highs", icc, problem, limits)

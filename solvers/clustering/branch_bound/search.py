@@ -16,6 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem
@@ -229,8 +230,8 @@ class BranchBound(Solver[Clustering]):
         """Every criterion, with or without limits on sizes."""
         return isinstance(problem, Clustering)
 
+    @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        """See the class."""
         if (answer := impossible(problem)) is not None:
             return answer
         search = Search(problem, Deadline(limits))
