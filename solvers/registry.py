@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from dataclasses import fields
 from functools import cache
@@ -141,17 +142,23 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
 
 def _with_options(text: str, solver: type[Solver[Any]], options: dict[str, str]) -> Solver[Any]:
     known = {field.name for field in fields(solver) if field.init}
-    hints = get_type_hints(solver) if options else {}
     values = {}
     for name, value in options.items():
         if name not in known:
             has = f"its options are {', '.join(sorted(known))}" if known else "it has none"
             raise InputError(f"solver {text!r}: no option {name!r}; {has}")
-        values[name] = _converted(f"solver {text!r}: {name}", value, hints[name])
+        values[name] = _converted(f"solver {text!r}: {name}", value, _type_of(solver, name))
     try:
         return solver(**values)
     except InputError as error:
         raise InputError(f"solver {text!r}: {error}") from None
+
+
+def _type_of(solver: type[Solver[Any]], option: str) -> Any:
+    """Return the type of one option; what other annotations name need not exist at run time."""
+    owner = next(base for base in solver.__mro__ if option in vars(base).get("__annotations__", {}))
+    alone = types.SimpleNamespace(__annotations__={option: owner.__annotations__[option]})
+    return get_type_hints(alone, vars(sys.modules[owner.__module__]))[option]
 
 
 def _converted(place: str, text: str, hint: Any) -> Any:
