@@ -133,6 +133,14 @@ def _mode(path: Path) -> int:
         return 0o666 & ~umask
 
 
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG and PDF, the same for the same content, under a path without suffix."""
+    save_svg(figure, path.with_name(f"{path.name}.svg"))
+    data = BytesIO()
+    figure.savefig(data, format="pdf", metadata={"CreationDate": None})
+    write_bytes_atomically(path.with_name(f"{path.name}.pdf"), data.getvalue())
+
+
 def save_svg(figure: Figure, path: Path) -> None:
     """Write a figure as SVG that is the same for the same content; raise `InputError` where that cannot be."""
     import matplotlib as mpl

@@ -16,6 +16,8 @@ from hisopt.solvers.base import Solver
 from hisopt.solvers.run.checks import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hisopt.problems import Problem
     from hisopt.result import Limits
 
@@ -37,7 +39,15 @@ def source_hash(solver: Solver[Any]) -> str:
     digest = hashlib.sha256()
     if policy := getattr(solver, "policy", ""):
         digest.update(Path(policy).read_bytes())
-    ahead, seen = [base.__module__ for base in type(solver).__mro__ if issubclass(base, Solver)], set()
+    digest.update(modules_hash(base.__module__ for base in type(solver).__mro__ if issubclass(base, Solver)).encode())
+    return digest.hexdigest()
+
+
+def modules_hash(names: Iterable[str]) -> str:
+    """Return a hash of some modules' source and of every module of hisopt that they import, directly or not."""
+    digest = hashlib.sha256()
+    ahead: list[str] = list(names)
+    seen: set[str] = set()
     while ahead:
         name = ahead.pop()
         if name in seen:
