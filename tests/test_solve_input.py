@@ -15,14 +15,11 @@ import pytest
 from hisopt import PRESETS, Limits
 from hisopt.commands import solve as program
 from hisopt.commands.request import settings
+from hisopt.commands.solve_options import SolveOptions
 from hisopt.instances.files import load
 from hisopt.solvers.run.runner import Outcome, check
 
 UNIT = np.eye(5, 8)
-OPTIONS: dict[str, Any] = {
-    "instance": None, "preset": None, "users": None, "clusters": None, "prompts": None, "embeddings": None,
-    "normalise": False, "seeds": (), "profile": None, "kinds": (), "criteria": (), "sms": "both",
-}  # fmt: skip
 
 
 class Done(NamedTuple):
@@ -137,7 +134,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: st
 
 def test_more_users_get_more_sms() -> None:
     """As in training and the experiments: V scales with N, so that a user's share stays."""
-    (found,) = settings(OPTIONS | {"preset": "paper", "users": 100, "kinds": ("clustering",)})
+    (found,) = settings(SolveOptions(preset="paper", users=100, kinds=("clustering",)))
     assert found.instance == PRESETS["paper"].with_users(100).sample(0)
     assert 2052 <= found.instance.edge.sms <= 3348
 
@@ -146,15 +143,15 @@ def test_all_of_ones_own_prompts_are_taken(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("hisopt.text.corpus.embed", lambda prompts: np.eye(len(prompts)))
     lines = [f"prompt {n}" for n in range(37)]
     (tmp_path / "mine.txt").write_text("\n".join(lines))
-    (found,) = settings(OPTIONS | {"prompts": str(tmp_path / "mine.txt")})
+    (found,) = settings(SolveOptions(prompts=str(tmp_path / "mine.txt")))
     assert found.instance.prompts == tuple(lines)
-    (found,) = settings(OPTIONS | {"prompts": str(tmp_path / "mine.txt"), "users": 5})
+    (found,) = settings(SolveOptions(prompts=str(tmp_path / "mine.txt"), users=5))
     assert found.instance.users == 5
 
 
 def test_embeddings_alone_make_users_without_prompts(tmp_path: Path) -> None:
     np.save(tmp_path / "long.npy", 3 * UNIT)
-    (found,) = settings(OPTIONS | {"embeddings": str(tmp_path / "long.npy"), "normalise": True})
+    (found,) = settings(SolveOptions(embeddings=str(tmp_path / "long.npy"), normalise=True))
     assert found.instance.prompts is None
     assert found.instance.embeddings is not None
     np.testing.assert_allclose(found.instance.embeddings, UNIT)
@@ -168,7 +165,7 @@ def test_prompts_without_embeddings_are_embedded(tmp_path: Path, monkeypatch: py
     del document["embeddings"]
     (tmp_path / "words.json").write_text(json.dumps(document))
     monkeypatch.setattr("hisopt.text.corpus.embed", lambda prompts: np.eye(len(prompts)))
-    (found,) = settings(OPTIONS | {"instance": str(tmp_path / "words.json")})
+    (found,) = settings(SolveOptions(instance=str(tmp_path / "words.json")))
     np.testing.assert_array_equal(found.instance.embeddings, np.eye(4))  # type: ignore[arg-type]
     assert any("embedded with all-MiniLM-L6-v2" in note for note in found.notes)
 
@@ -177,7 +174,7 @@ def test_prompts_without_embeddings_are_embedded(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("hisopt.text.corpus.embed", missing)
     with pytest.raises(InputError, match="sentence-transformers"):
-        settings(OPTIONS | {"instance": str(tmp_path / "words.json"), "kinds": ("clustering",)})
+        settings(SolveOptions(instance=str(tmp_path / "words.json"), kinds=("clustering",)))
 
 
 def test_two_seeds_are_two_instances(solve_here: Any) -> None:

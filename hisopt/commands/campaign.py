@@ -40,7 +40,7 @@ def check(plan: Plan) -> None:
     from hisopt.instances.scenario import PRESETS
     from hisopt.solvers.registry import check_names
 
-    check_words({"kinds": plan.problems, "criteria": plan.criteria})
+    check_words(plan.problems, plan.criteria)
     for preset in plan.presets:
         if preset not in PRESETS:
             raise InputError(f"presets: unknown {preset!r}; known are {', '.join(PRESETS)}")
@@ -49,13 +49,13 @@ def check(plan: Plan) -> None:
 
 def tasks(plan: Plan) -> Iterator[Task]:
     """Yield every solve of a campaign, drawing one instance at a time."""
-    from hisopt.commands.request import _problems
+    from hisopt.commands.request import problems_on
     from hisopt.commands.request import tasks as served
     from hisopt.result import Limits
 
     for source, preset, seed, values in plan.settings():
-        options = {"kinds": plan.problems, "criteria": plan.criteria, "sms": plan.sms}
-        instance, problems, _ = _problems(_instance(source, preset, seed, values), options)
+        drawn = _instance(source, preset, seed, values)
+        instance, problems, _ = problems_on(drawn, plan.problems, plan.criteria, plan.sms)
         place = {"instance": instance.content_hash, "source": source, "preset": preset, "instance_seed": seed}
         place |= {"users": instance.users, "clusters": instance.max_clusters, "swept": values}
         for problem, solver in served(problems, plan.solvers, None):
@@ -93,15 +93,15 @@ def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
 def _instance(source: str, preset: bool, seed: int, values: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    from hisopt.commands.request import _resized
+    from hisopt.commands.request import resized
     from hisopt.errors import first_error
     from hisopt.instances.files import load
     from hisopt.instances.scenario import PRESETS
 
     rest = dict(values)
     if preset:
-        sizes = {name: rest.pop(name, None) for name in ("users", "clusters")}
-        instance: Any = _resized(PRESETS[source], sizes, None).sample(seed)
+        users, clusters = rest.pop("users", None), rest.pop("clusters", None)
+        instance: Any = resized(PRESETS[source], users, clusters).sample(seed)
     else:
         instance = load(source)
     for name, value in rest.items():

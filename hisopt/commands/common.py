@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -18,8 +19,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+T = TypeVar("T")
+
 _PATIENCE_S = 10.0  # after the first signal, or once results are being written
 _deaf_until = -float("inf")
+
+
+def taking(options: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """Hand a command its options as one object, of a frozen dataclass whose fields are named as click's parameters are."""
+
+    def decorate(function: Callable[[T], None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(**given: Any) -> None:
+            function(options(**given))
+
+        return command
+
+    return decorate
+
+
+def require_at_least(least: int, options: object, *names: str) -> None:
+    """Raise `InputError` for the first of these options that is given and smaller."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise InputError(f"{flag(name)}: is {value}, must be >= {least}")
+
+
+def flag(name: str) -> str:
+    """Return how the command line spells an option."""
+    return f"--{name.replace('_', '-')}"
 
 
 def run_command(command: click.Command, program: str, extra: str = "", hint: str = "") -> None:

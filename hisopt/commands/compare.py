@@ -6,12 +6,14 @@ import os
 import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hisopt.commands.common import run_command
+from hisopt import __version__
+from hisopt.commands.common import run_command, taking
 from hisopt.errors import InputError, missing_package
 
 if TYPE_CHECKING:
@@ -20,6 +22,24 @@ if TYPE_CHECKING:
     from hisopt.campaign.plan import Plan
     from hisopt.commands.campaign import Task
     from hisopt.solvers.run.runner import Run
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What the command line says, a field an option; None and () stand for what was not given."""
+
+    config: str | None = None
+    presets: tuple[str, ...] = ()
+    seeds: int | None = None
+    users: str | None = None
+    clusters: str | None = None
+    problems: tuple[str, ...] = ()
+    solvers: tuple[str, ...] = ()
+    time_limits: tuple[float, ...] = ()
+    repetitions: int | None = None
+    records: str = "records"
+    jobs: int | None = None
+    dry_run: bool = False
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,7 +59,9 @@ if TYPE_CHECKING:
     "--jobs", type=int, metavar="J", help="Solves at a time; more than 1 share the machine. [default: all cores]"
 )
 @click.option("--dry-run", is_flag=True, help="Say how many solves and how long at most, and do not solve.")
-def _command(**options: Any) -> None:
+@click.version_option(__version__, prog_name="hisopt")
+@taking(CompareOptions)
+def _command(options: CompareOptions) -> None:
     """Run solvers over instances, and keep one record a solve.
 
     CONFIG.toml has the fields presets, files, seeds, sweep (a table of lists), zipped, problems, criteria, sms, solvers,
@@ -58,16 +80,16 @@ def main() -> None:
         missing_package("hisopt.compare", error)
 
 
-def _compare(options: dict[str, Any]) -> int:
+def _compare(options: CompareOptions) -> int:
     from hisopt.campaign.records import Segment, read
     from hisopt.commands.campaign import check, tasks
 
-    plan, folder = _plan(options), Path(options["records"])
-    jobs = len(os.sched_getaffinity(0)) if options["jobs"] is None else options["jobs"]
+    plan, folder = _plan(options), Path(options.records)
+    jobs = len(os.sched_getaffinity(0)) if options.jobs is None else options.jobs
     if jobs < 1:
         raise InputError(f"--jobs: is {jobs}, must be >= 1")
     check(plan)
-    if options["dry_run"]:
+    if options.dry_run:
         done = {record["key"] for record in read([folder])} if folder.exists() else set()
         left = [task.limits.time_s for task in tasks(plan) if task.key not in done]
         print(
@@ -125,26 +147,26 @@ def _solved(
             runner.__exit__()
 
 
-def _plan(options: dict[str, Any]) -> Plan:
+def _plan(options: CompareOptions) -> Plan:
     from hisopt.campaign.plan import Plan, read_plan
 
     short = ("presets", "seeds", "users", "clusters", "problems", "solvers", "time_limits", "repetitions")
-    given = [name for name in short if options[name] not in (None, ())]
-    if options["config"] is not None:
+    given = [name for name in short if getattr(options, name) not in (None, ())]
+    if options.config is not None:
         if given:
-            raise InputError(f"{options['config']}: says what to compare; leave out --{given[0].rstrip('s')}")
-        return read_plan(Path(options["config"]))
-    values: dict[str, Any] = {
-        name: tuple(options[name]) for name in ("presets", "problems", "solvers", "time_limits") if options[name]
-    }
+            raise InputError(f"{options.config}: says what to compare; leave out --{given[0].rstrip('s')}")
+        return read_plan(Path(options.config))
+    lists = ("presets", "problems", "solvers", "time_limits")
+    values: dict[str, Any] = {name: getattr(options, name) for name in lists if getattr(options, name)}
     values.setdefault("presets", ("small",))
-    if options["seeds"] is not None:
-        if options["seeds"] < 1:
-            raise InputError(f"--seeds: is {options['seeds']}, must be >= 1")
-        values["seeds"] = tuple(range(options["seeds"]))
-    if options["repetitions"] is not None:
-        values["repetitions"] = options["repetitions"]
-    values["sweep"] = tuple((name, _numbers(name, options[name])) for name in ("users", "clusters") if options[name])
+    if options.seeds is not None:
+        if options.seeds < 1:
+            raise InputError(f"--seeds: is {options.seeds}, must be >= 1")
+        values["seeds"] = tuple(range(options.seeds))
+    if options.repetitions is not None:
+        values["repetitions"] = options.repetitions
+    sizes = (("users", options.users), ("clusters", options.clusters))
+    values["sweep"] = tuple((name, _numbers(name, text)) for name, text in sizes if text)
     return Plan(**values)
 
 

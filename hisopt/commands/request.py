@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisopt.arrays import FloatArray
+    from hisopt.commands.solve_options import SolveOptions
     from hisopt.instances import IccInstance, Instance
     from hisopt.instances.scenario import Scenario
-    from hisopt.problems import Problem
+    from hisopt.problems import Criterion, Problem
     from hisopt.solvers.base import Solver
     from hisopt.text.corpus import Corpus
 
@@ -56,95 +57,89 @@ class Setting:
         )
 
 
-def settings(options: dict[str, Any]) -> list[Setting]:
+def settings(options: SolveOptions) -> list[Setting]:
     """Return what the options ask for, one setting a seed; raise `InputError` for what cannot be."""
-    check_words(options)
+    check_words(options.kinds, options.criteria)
     found = []
-    corpus = None if options["instance"] is not None else _corpus(options)
-    for seed in dict.fromkeys(options["seeds"] or (0,)):
+    corpus = None if options.instance is not None else _corpus(options)
+    for seed in dict.fromkeys(options.seeds or (0,)):
         if seed < 0:
             raise InputError(f"--seed: is {seed}, must be >= 0")
         instance = _instance(options, seed, corpus)
-        source = options["instance"] if options["instance"] is not None else options["preset"] or "small"
-        instance, measured = _profiled(instance, options["profile"])
+        source = options.instance if options.instance is not None else options.scenario
+        instance, measured = _profiled(instance, options.profile)
         instance, fitted = _with_quality(instance, options)
         try:
-            filled, problems, notes = _problems(instance, options)
+            filled, problems, notes = problems_on(instance, options.kinds, options.criteria, options.sms)
         except InputError as error:
-            raise InputError(f"{options['instance']}: {error}" if options["instance"] else str(error)) from None
+            raise InputError(f"{options.instance}: {error}" if options.instance else str(error)) from None
         found.append(
-            Setting(filled, source, options["instance"] is None, seed, tuple(problems), (*measured, *fitted, *notes))
+            Setting(filled, source, options.instance is None, seed, tuple(problems), (*measured, *fitted, *notes))
         )
     return found
 
 
-def check_words(options: dict[str, Any]) -> None:
+def check_words(kinds: Sequence[str], criteria: Sequence[str]) -> None:
     """Raise `InputError` for a kind of problem or a criterion that is unknown."""
     from hisopt.problems import CRITERIA, PROBLEMS
 
     for name, value, known in (
-        *(("--problem", kind, tuple(PROBLEMS)) for kind in options["kinds"]),
-        *(("--criterion", criterion, CRITERIA) for criterion in options["criteria"]),
+        *(("--problem", kind, tuple(PROBLEMS)) for kind in kinds),
+        *(("--criterion", criterion, CRITERIA) for criterion in criteria),
     ):
         if value not in known:
             raise InputError(f"{name}: unknown {value!r}; known are {', '.join(known)}")
 
 
-def _vectors(options: dict[str, Any]) -> FloatArray | None:
-    from hisopt.text.vectors import read
-
-    if options["embeddings"] is None:
-        return None
-    return read(options["embeddings"], normalise=options["normalise"])
-
-
-def _corpus(options: dict[str, Any]) -> Corpus | None:
+def _corpus(options: SolveOptions) -> Corpus | None:
     """Return the prompts and embeddings of the user's own files, or None for the shipped ones."""
     from hisopt.text.corpus import Corpus, load
+    from hisopt.text.vectors import read
 
-    vectors = _vectors(options)
-    if options["normalise"] and vectors is None:
-        raise InputError("--normalise: needs --embeddings or an INSTANCE")
-    if options["prompts"] is not None:
-        return load(options["prompts"], vectors)
-    if vectors is None:
-        return None
+    if options.embeddings is None:
+        if options.normalise:
+            raise InputError("--normalise: needs --embeddings or an INSTANCE")
+        return None if options.prompts is None else load(options.prompts)
+    vectors = read(options.embeddings, normalise=options.normalise)
+    if options.prompts is not None:
+        return load(options.prompts, vectors)
     blank = ("",) * len(vectors)
     return Corpus(blank, blank, blank, vectors)
 
 
-def _instance(options: dict[str, Any], seed: int, corpus: Corpus | None) -> Instance | IccInstance:
+def _instance(options: SolveOptions, seed: int, corpus: Corpus | None) -> Instance | IccInstance:
     from hisopt.instances.files import load
     from hisopt.instances.scenario import PRESETS
+    from hisopt.text.vectors import read
 
-    if options["instance"] is not None:
-        given = [name for name in ("preset", "users", "clusters", "prompts") if options[name] is not None]
+    if options.instance is not None:
+        given = [name for name in ("preset", "users", "clusters", "prompts") if getattr(options, name) is not None]
         if given:
-            raise InputError(f"--{given[0]}: samples an instance, but {options['instance']} is given")
-        vectors = _vectors(options)
-        instance = load(options["instance"], normalise=options["normalise"])
-        return instance if vectors is None else _with_embeddings(instance, vectors, options["embeddings"])
-    preset = options["preset"] or "small"
+            raise InputError(f"--{given[0]}: samples an instance, but {options.instance} is given")
+        instance = load(options.instance, normalise=options.normalise)
+        if options.embeddings is None:
+            return instance
+        return _with_embeddings(instance, read(options.embeddings, normalise=options.normalise), options.embeddings)
+    preset = options.scenario
     if preset not in PRESETS:
         raise InputError(f"--preset: unknown {preset!r}; known are {', '.join(PRESETS)}")
     scenario = PRESETS[preset]
     if corpus is not None and scenario.subjects is None:
-        name = "prompts" if options["prompts"] is not None else "embeddings"
+        name = "prompts" if options.prompts is not None else "embeddings"
         raise InputError(f"--{name}: the preset {preset!r} draws no prompts")
-    return _sampled(_resized(scenario, options, corpus), seed, corpus)
+    return _sampled(resized(scenario, options.users, options.clusters, corpus), seed, corpus)
 
 
-def _resized(scenario: Scenario, options: dict[str, Any], corpus: Corpus | None) -> Scenario:
+def resized(scenario: Scenario, users: int | None, clusters: int | None, corpus: Corpus | None = None) -> Scenario:
     """Return the scenario with as many users as asked for (all of one's own prompts, by default), and its SMs scaled."""
-    users = options["users"]
     if users is None and corpus is not None:
         users = len(corpus.prompts)
     if users is not None:
         if users < 1:
             raise InputError(f"--users: is {users}, must be >= 1")
         scenario = scenario.with_users(users)
-    if options["clusters"] is not None:
-        scenario = scenario.replace(max_clusters=options["clusters"])
+    if clusters is not None:
+        scenario = scenario.replace(max_clusters=clusters)
     elif scenario.max_clusters > scenario.users:
         scenario = scenario.replace(max_clusters=scenario.users)
     return scenario
@@ -177,46 +172,44 @@ def _profiled(instance: Instance | IccInstance, profile: str | None) -> tuple[In
     return calibrated(instance, load_profile(profile))
 
 
-def _with_quality(
-    instance: Instance | IccInstance, options: dict[str, Any]
-) -> tuple[Instance | IccInstance, list[str]]:
+def _with_quality(instance: Instance | IccInstance, options: SolveOptions) -> tuple[Instance | IccInstance, list[str]]:
     """Return the instance with the quality table asked for, and a note on which one that is."""
     from hisopt.diffusion.quality_table import load_quality
     from hisopt.instances.scenario import PRESETS
 
-    if options.get("quality") is None:
+    if options.quality is None:
         return instance, []
-    wanted = options["instance"] is not None or PRESETS[options["preset"] or "small"].modules
-    table, modules = load_quality(options["quality"], wanted)
-    note = f"quality {'with' if modules else 'without'} modules from {options['quality']}"
+    wanted = options.instance is not None or PRESETS[options.scenario].modules
+    table, modules = load_quality(options.quality, wanted)
+    note = f"quality {'with' if modules else 'without'} modules from {options.quality}"
     return instance.replace(quality=table), [note]
 
 
-def _problems(
-    instance: Instance | IccInstance, options: dict[str, Any]
+def problems_on(
+    instance: Instance | IccInstance, chosen: Sequence[str], criteria: Sequence[str], sms: str
 ) -> tuple[Instance | IccInstance, list[Problem], list[str]]:
     """Return the instance with missing clusters and steps filled in, the problems asked for on it, and notes on that."""
     from hisopt.problems import CRITERIA, PROBLEMS, WITH_SMS, Clustering
 
     usual = [kind for kind, problem in PROBLEMS.items() if problem is Clustering or problem.model == instance.model]
-    kinds = options["kinds"] or usual
-    if options["criteria"] and "clustering" not in kinds:
+    kinds = chosen or usual
+    if criteria and "clustering" not in kinds:
         raise InputError("--criterion: only clustering has criteria")
-    instance, notes = _filled(instance, kinds, chosen=bool(options["kinds"]))
+    instance, notes = _filled(instance, kinds, chosen=bool(chosen))
     problems = []
     for kind in dict.fromkeys(kinds):
         missing = PROBLEMS[kind].missing(instance)
-        if missing and not options["kinds"]:
+        if missing and not chosen:
             notes.append(f"{kind} left out: the instance has no {', '.join(missing)}")
             continue
         if PROBLEMS[kind] is Clustering:
-            criteria = options["criteria"] or CRITERIA
-            problems += [problem_of(kind, instance, criterion) for criterion in dict.fromkeys(criteria)]
+            known: dict[str, Criterion] = {name: name for name in CRITERIA}
+            problems += [problem_of(kind, instance, known[name]) for name in dict.fromkeys(criteria or CRITERIA)]
             continue
-        sms = PROBLEMS[kind] in WITH_SMS
-        if options["sms"] != "integer" or not sms:
+        with_sms = PROBLEMS[kind] in WITH_SMS
+        if sms != "integer" or not with_sms:
             problems.append(problem_of(kind, instance))
-        if options["sms"] != "real" and sms:
+        if sms != "real" and with_sms:
             problems.append(problem_of(kind, instance, whole_sms=True))
     if not problems:
         raise InputError("the instance has too little data for any problem: " + "; ".join(notes))

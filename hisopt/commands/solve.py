@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from hisopt import __version__
-from hisopt.commands.common import finishing, run_command
+from hisopt.commands.common import flag, run_command, taking
+from hisopt.commands.solve_options import SolveOptions
 from hisopt.errors import missing_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.progress import Progress, TaskID
-
     from hisopt.commands.render import Results
-    from hisopt.commands.request import Setting
     from hisopt.problems import Problem
-    from hisopt.solvers.base import Solver
-    from hisopt.solvers.run.runner import Run
 
 _SUFFIXES = {".json": "json", ".csv": "csv", ".tex": "latex"}
 
@@ -122,18 +116,24 @@ _PRESETS = ("small", "paper", "icc", "large")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of INSTANCE, and do not solve.")
 @click.option("--example", is_flag=True, help="Print an INSTANCE of ten lines to start from, and do not solve.")
 @click.version_option(__version__, prog_name="hisopt")
-def _command(**options: Any) -> None:
+@taking(SolveOptions)
+def _command(options: SolveOptions) -> None:
     """Solve an instance with every solver that can, and check what each claims.
 
     INSTANCE is a JSON file (see --example, --schema), or JSON results of this program; without one, a preset is
     sampled. Every objective shown was computed from the solver's
     decision by one function, and every bound held against every objective. Exit codes: 0; 1, a claim was refuted; 2, bad input.
     """
-    if options["listing"]:
-        raise SystemExit(_list(options["style"]))
-    if options["schema"] or options["example"]:
-        raise SystemExit(_describe(schema=options["schema"]))
-    raise SystemExit(_solve(options))
+    from hisopt.commands import listing
+
+    if options.listing:
+        listing.print_solvers(options.style)
+    elif options.schema:
+        listing.print_schema()
+    elif options.example:
+        listing.print_example()
+    else:
+        raise SystemExit(_solve(options))
 
 
 def main() -> None:
@@ -147,37 +147,38 @@ def main() -> None:
         missing_package("hisopt.solve", error)
 
 
-def _solve(options: dict[str, Any]) -> int:
+def _solve(options: SolveOptions) -> int:
+    from hisopt.commands.render import grouped
     from hisopt.commands.request import settings, tasks
-    from hisopt.errors import InputError
+    from hisopt.commands.solving import solve_all
     from hisopt.files import deliver, require_writable
     from hisopt.instances.files import save
     from hisopt.solvers.registry import check_names
     from hisopt.solvers.run.runner import contradictions
 
-    _check_numbers(options)
-    for name in ("output", "save_instance", "export"):
-        if options[name] is not None:
-            require_writable(f"--{name.replace('_', '-')}", options[name])
-        if options[name] is not None and name != "output" and len(set(options["seeds"])) > 1:
-            raise InputError(f"--{name.replace('_', '-')}: is for one instance; give one --seed")
-    check_names(options["solvers"])
+    options.check()
+    for name, path in (
+        ("output", options.output),
+        ("save_instance", options.save_instance),
+        ("export", options.export),
+    ):
+        if path is not None:
+            require_writable(flag(name), path)
+    check_names(options.solvers)
     found = settings(options)
-    work = [] if options["export"] else [tasks(s.problems, options["solvers"], options["policy"]) for s in found]
+    work = [] if options.export else [tasks(s.problems, options.solvers, options.policy) for s in found]
     notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
-    if options["save_instance"]:
-        save(found[0].instance, options["save_instance"])
-    if options["export"]:
-        return _export(found[0].problems, options["export"])
+    if options.save_instance:
+        save(found[0].instance, options.save_instance)
+    if options.export:
+        return _export(found[0].problems, options.export)
     write = _writer(options)
-    results, interrupted = _run(found, work, options)
-    from hisopt.commands.render import grouped
-
+    results, interrupted = solve_all(found, work, options)
     refuted = [line for _, runs in results for group in grouped(runs).values() for line in contradictions(group)]
     suffix, text = write(results, refuted, notes)
-    deliver(text, options["output"], suffix)
+    deliver(text, options.output, suffix)
     for line in refuted:
         print(f"REFUTED: {line}", file=sys.stderr)
     if interrupted:
@@ -187,13 +188,13 @@ def _solve(options: dict[str, Any]) -> int:
     return 1 if refuted else 0
 
 
-def _writer(options: dict[str, Any]) -> Callable[[Results, list[str], list[str]], tuple[str, str]]:
+def _writer(options: SolveOptions) -> Callable[[Results, list[str], list[str]], tuple[str, str]]:
     """Return what turns results into a suffix and a text; its imports are made before long work begins."""
     from hisopt.commands.render import to_csv, to_json, to_latex
     from hisopt.commands.tables import to_table, width_and_charset
 
-    target = options["output"]
-    style = options["style"] or _SUFFIXES.get(Path(target or "").suffix.lower(), "table")
+    target = options.output
+    style = options.style or _SUFFIXES.get(Path(target or "").suffix.lower(), "table")
 
     def write(results: Results, refuted: list[str], notes: list[str]) -> tuple[str, str]:
         if style == "json":
@@ -208,75 +209,6 @@ def _writer(options: dict[str, Any]) -> Callable[[Results, list[str], list[str]]
     return write
 
 
-def _check_numbers(options: dict[str, Any]) -> None:
-    from hisopt.errors import InputError
-
-    for name in ("time_limit", "memory_limit", "threads", "jobs"):
-        value = options[name]
-        if not math.isfinite(value) or value <= 0:
-            raise InputError(f"--{name.replace('_', '-')}: is {value:g}, must be a positive number")
-
-
-def _run(
-    found: list[Setting], work: list[list[tuple[Problem, Solver[Any]]]], options: dict[str, Any]
-) -> tuple[list[tuple[Setting, list[Run]]], bool]:
-    """Solve every task of every setting; return the runs of each, and whether an interrupt cut them short."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from hisopt.result import Limits
-    from hisopt.solvers.run.runner import Runner
-
-    if options["verbose"]:
-        os.environ["HISOPT_VERBOSE"] = "1"  # read by the processes that solve
-    limits = [
-        Limits(options["time_limit"], options["memory_limit"], options["threads"], setting.seed) for setting in found
-    ]
-    results: list[tuple[Setting, list[Run]]] = []
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-    console = Console(stderr=True)
-    runner = Runner(limits[0], options["jobs"])
-    try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress, runner:
-            bar = progress.add_task("", total=sum(map(len, work)))
-            for setting, tasks, limit in zip(found, work, limits, strict=True):
-                runs: list[Run] = []
-                results.append((setting, runs))
-                runner.limits = limit
-                _describe_next(progress, bar, tasks, runs)
-                for run in runner.run_all(tasks):
-                    runs.append(run)
-                    progress.advance(bar)
-                    _describe_next(progress, bar, tasks, runs)
-        finishing()
-    except KeyboardInterrupt:
-        if results:  # with several jobs, some ended before those they come after
-            results[-1] = (results[-1][0], runner.finished())
-        return results, sum(len(runs) for _, runs in results) < sum(map(len, work))
-    return results, False
-
-
-def _describe_next(progress: Progress, bar: TaskID, tasks: list[tuple[Problem, Solver[Any]]], runs: list[Run]) -> None:
-    if len(runs) < len(tasks):
-        problem, solver = tasks[len(runs)]
-        progress.update(bar, description=f"{problem.label}: {solver.label}")
-
-
-def _describe(*, schema: bool) -> int:
-    import json
-
-    from hisopt.files import deliver
-
-    if schema:
-        from hisopt.instances.files import schema as of_instances
-
-        text = json.dumps(of_instances(), indent=1) + "\n"
-    else:
-        text = (Path(__file__).parents[1] / "data" / "example.json").read_text(encoding="utf-8")
-    deliver(text, None, ".json")
-    return 0
-
-
 def _export(problems: tuple[Problem, ...], target: str) -> int:
     from hisopt.errors import InputError
     from hisopt.models.export import write
@@ -287,38 +219,4 @@ def _export(problems: tuple[Problem, ...], target: str) -> int:
             "with --problem, --criterion and --sms"
         )
     write(problems[0], target)
-    return 0
-
-
-def _list(style: str | None) -> int:
-    import csv
-    import json
-    from io import StringIO
-
-    from hisopt.files import deliver
-    from hisopt.solvers.registry import TABLE, registered
-
-    rows = [
-        (
-            kind,
-            solver.name,
-            solver.guarantee.value,
-            solver.unavailable() or "yes",
-            (solver.__doc__ or "").splitlines()[0],
-        )
-        for kind in TABLE
-        for solver in registered(kind)
-    ]
-    columns = ("problem", "solver", "guarantee", "available", "what it does")
-    text = StringIO()
-    if style == "json":
-        text.write(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]) + "\n")
-    elif style == "csv":
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    else:
-        widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(4)]
-        for row in (columns, *rows):
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-            text.write("  ".join([*cells, row[4]]) + "\n")
-    deliver(text.getvalue(), None, ".txt")
     return 0
