@@ -274,16 +274,17 @@ def icc_step_costs(instance: IccInstance) -> tuple[FloatArray, FloatArray, Float
     return np.broadcast_to(edge, (instance.users,)), np.broadcast_to(device, (instance.users,)), *group
 
 
-def breakdown(instance: Instance, decision: Decision) -> Breakdown:
+def breakdown(instance: Instance, decision: Decision, *, kept: bool = False) -> Breakdown:
     """Equations (7)-(18) at a complete decision; clusters without work cost nothing, whatever their SMs.
 
-    A cluster with work and no SM gets infinite delay.
+    A cluster with work and no SM gets infinite delay. With ``kept``, common phases come from a store of earlier results:
+    the server does not run them, X_m = 0 in every cost, and what users get is as if it had.
     """
     clusters, (common, edge), device, sms = (
         decision.labels, decision.server_steps, decision.device_steps, decision.cluster_sms,
     )  # fmt: skip
     count = len(sms)
-    common_max, edge_sum = cluster_work(clusters, count, common, edge)
+    common_max, edge_sum = cluster_work(clusters, count, np.zeros_like(common) if kept else common, edge)
     work = common_max + edge_sum
     with np.errstate(divide="ignore", invalid="ignore"):
         delay = np.where(work > 0, work * instance.flop_edge / gpu_speed(instance.edge, sms), 0.0)

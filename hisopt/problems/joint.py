@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from hisopt.decision import malformed
 from hisopt.equations import breakdown, cluster_work
 from hisopt.errors import InputError
@@ -37,9 +39,9 @@ class Joint(SmsProblem):
 
 
 def score_steps_and_sms(
-    instance: Instance, decision: Decision, labels: IntArray, faults: list[str], *, whole: bool
+    instance: Instance, decision: Decision, labels: IntArray, faults: list[str], *, whole: bool, kept: bool = False
 ) -> Evaluation:
-    """Score steps and SMs on clusters, after the faults found before."""
+    """Score steps and SMs on clusters, after the faults found before; ``kept`` as in `breakdown`."""
     steps, wrong = steps_of(decision, instance)
     faults = faults + wrong
     if steps is None:
@@ -48,9 +50,10 @@ def score_steps_and_sms(
     if sms is None:
         return Evaluation(None, violations=(*faults, malformed("sms", instance.users, count)))
     common_max, edge_sum = cluster_work(labels, count, steps[0], steps[1])
+    common_max = np.zeros_like(common_max) if kept else common_max
     work = common_max + edge_sum
     faults += sms_faults(float(instance.edge.sms), sms, work, whole=whole)
     if (sms[work > 0] <= 0).any():
         return Evaluation(None, violations=tuple(faults))
-    costs = breakdown(instance, replace(decision, clusters=labels))
+    costs = breakdown(instance, replace(decision, clusters=labels), kept=kept)
     return Evaluation(costs.utility(instance), costs.parts, tuple(faults))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hisopt.text.extract import words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SKIPPED = frozenset({"a", "an", "the", "two", "three", "some", "many", "of", "his", "her", "its", "their"})
 _ENDS = frozenset({
@@ -46,6 +51,11 @@ def main_entity(prompt: str) -> str:
             continue
         phrase.append(word)
     return _singular(phrase[-1]) if phrase else ""
+
+
+def main_entities(prompts: Sequence[str]) -> list[str]:
+    """Return the main entity of each prompt."""
+    return [main_entity(prompt) for prompt in prompts]
 
 
 def _singular(noun: str) -> str:

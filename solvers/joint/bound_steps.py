@@ -37,7 +37,7 @@ def candidates(members: Members, deadline: Deadline | None = None) -> tuple[IntA
     for common in range(limits.common_max + 1):
         if _range(members, common) is None:
             continue
-        cluster, edge, gain = _vertices(members, common, sizes, deadline)
+        cluster, edge, gain = vertices(members, common, sizes, deadline)
         at = starts[cluster] + edge + common
         better = gain > best[at]
         best[at[better]], best_common[at[better]] = gain[better], common
@@ -80,7 +80,7 @@ def _range(members: Members, common: int) -> tuple[int, int] | None:
     return (low, high) if low <= high else None
 
 
-def _vertices(
+def vertices(
     members: Members, common: int, sizes: IntArray, deadline: Deadline | None
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Return cluster, sum of y and gain of every vertex, by cluster; where no user is, one vertex of nothing."""

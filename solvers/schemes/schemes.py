@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from hisopt.equations import cluster_work
 from hisopt.errors import InputError
-from hisopt.instances import Instance, PublicPrompt, QualityTable
-from hisopt.problems import Evaluation, Joint
+from hisopt.instances import IccInstance, Instance, PublicPrompt, QualityTable
+from hisopt.problems import Joint, Steps
+from hisopt.problems.kept import KeptJoint
 from hisopt.result import Limits, Termination
-from hisopt.solvers.clustering.hac import average_linkage
-from hisopt.solvers.joint.exact import JointExact
-from hisopt.text.entities import main_entity
+from hisopt.solvers.registry import parse
+from hisopt.solvers.schemes.groups import extracted_similarity, group, member_similarity
+from hisopt.solvers.schemes.phases import solve_kept, solve_split
 
 if TYPE_CHECKING:
-    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.arrays import FloatArray
     from hisopt.decision import Decision
+    from hisopt.problems import Evaluation
+    from hisopt.result import SolverResult
+
+S = TypeVar("S", bound=Instance | IccInstance)
+Groups = Literal["given", "hac", "entity", "one", "own"]
+Public = Literal["ideal", "affine", "medoid", "extracted", "random"]
+Phase = Literal["shared", "none", "split", "kept"]
 
 
 @dataclass(frozen=True)
@@ -27,102 +35,209 @@ class Scheme:
 
     Attributes
     ----------
-    clusters
-        ``hac`` (M clusters), ``entity`` (same main entity), ``one`` or ``own`` (each user alone).
+    name, title
+        The name on the command line, and what the papers call it.
+    groups
+        ``hac`` (M clusters), ``entity`` (same main entity), ``one``, ``own`` (each user alone), or ``given`` (the
+        instance's clusters).
     public
-        ``ideal`` (the cluster's normalised mean) or ``member`` (a random member's prompt).
+        A rule of `PublicPrompt`, ``extracted`` (from the members' words), or ``random`` (a random member's prompt).
     modules
         Whether quality is that with SIM and NPI.
-    sharing
-        Whether there is a common phase; without one x = 0 and every user is its own public prompt.
+    phase
+        ``shared`` (the server runs a cluster's common steps once), ``none`` (x = 0, every user is its own public prompt),
+        ``split`` (x is the same number of steps for all) or ``kept`` (the common steps were kept from before: `KeptJoint`).
+    split
+        The number of common steps of the phase ``split``.
     """
 
-    clusters: str
-    public: str
+    name: str
+    title: str
+    groups: Groups
+    public: Public
     modules: bool
-    sharing: bool = True
+    phase: Phase = "shared"
+    split: int = 10
+
+    def replace(self, **changes: Any) -> Scheme:
+        """Return a copy with the given fields changed."""
+        return replace(self, **changes)
 
 
 SCHEMES: dict[str, Scheme] = {
-    "his": Scheme("hac", "ideal", True),  # also SemCT
-    "hid": Scheme("entity", "ideal", False),
-    "ppgfis": Scheme("entity", "member", False),  # also SFIF
-    "cfis": Scheme("one", "member", False),  # also GFIS, CFIF
-    "iis": Scheme("hac", "ideal", False, sharing=False),  # also CLIF; SMs by M clusters
-    "iis-alone": Scheme("own", "ideal", False, sharing=False),  # the same with M = N
+    scheme.name: scheme
+    for scheme in (
+        Scheme("his", "HIS, SemCT", "hac", "ideal", True),
+        Scheme("hid", "HID", "entity", "ideal", False),
+        Scheme("ppgfis", "PPGFIS, SFIF", "entity", "random", False),
+        Scheme("cfis", "GFIS, CFIS, CFIF", "one", "random", False),
+        # IIS has no clusters of its own, yet the server's SMs go to clusters: M of HAC, or each user for itself
+        Scheme("iis", "IIS, CLIF; M clusters", "hac", "ideal", False, "none"),
+        Scheme("iis-alone", "IIS, CLIF; M = N", "own", "ideal", False, "none"),
+        Scheme("uniform", "uniform sharing", "hac", "ideal", True, "split"),
+        Scheme("cached", "cached prefixes", "hac", "ideal", True, "kept"),
+    )
 }
 
 
 @dataclass(frozen=True)
 class SchemeResult:
-    """A scheme's problem, its decision, how `Joint.evaluate` scores it, and the work that is executed."""
+    """A scheme's problem, its decision, how the problem scores it, and the work that is executed.
 
-    problem: Joint
+    ``proven`` says whether the decision is a proven optimum of the scheme's problem, ``bound`` is the solver's.
+    """
+
+    scheme: Scheme
+    problem: Joint | KeptJoint | Steps
     decision: Decision
     evaluation: Evaluation
     proven: bool
+    bound: float | None
     steps: int
     tflop: float
 
+    @property
+    def utility(self) -> float:
+        """The objective, known to be there; ValueError where the decision has none."""
+        if self.evaluation.objective is None:
+            raise ValueError(f"{self.scheme.name}: {'; '.join(self.evaluation.violations)}")
+        return self.evaluation.objective
 
-def scheme_instance(instance: Instance, name: str, seed: int = 0) -> Instance:
-    """Return the instance with a scheme's clusters, similarities, quality table and step limits.
+    @property
+    def quality(self) -> float:
+        """sum_n Q_n."""
+        return self.evaluation.parts["quality"]
 
-    Quality is the published table with or without the modules. ``seed`` draws the random members. Raises `InputError` for
-    an unknown scheme, and where embeddings, or the prompts that entities come from, are missing.
-    """
+    @property
+    def delay_s(self) -> float:
+        """sum_n T_n in s."""
+        return sum(value for name, value in self.evaluation.parts.items() if name.startswith("delay"))
+
+    @property
+    def energy_j(self) -> float:
+        """sum_m E_m + sum_n E_n in J."""
+        return sum(value for name, value in self.evaluation.parts.items() if name.startswith("energy"))
+
+
+def scheme_of(name: str | Scheme) -> Scheme:
+    """Return a scheme by name; raise `InputError` for an unknown one."""
+    if isinstance(name, Scheme):
+        return name
     if name not in SCHEMES:
         raise InputError(f"scheme {name!r}: unknown; known are {', '.join(SCHEMES)}")
-    scheme = SCHEMES[name]
-    if instance.embeddings is None:
-        raise InputError(f"embeddings: missing, and the scheme {name} needs them")
-    labels = _labels(instance, instance.embeddings, name)
+    return SCHEMES[name]
+
+
+def scheme_instance(instance: S, name: str | Scheme, seed: int = 0, similarity: FloatArray | None = None) -> S:
+    """Return the instance with a scheme's clusters, similarities, quality table and step limits.
+
+    Parameters
+    ----------
+    instance
+        Users with embeddings, or with clusters and similarities where the scheme takes those as given.
+    name
+        A name of `SCHEMES`, or a `Scheme`.
+    seed
+        Draws the random members.
+    similarity
+        phi_n, shape (N,), in place of the scheme's: to compare schemes at the same similarities.
+
+    Quality is the published table with or without the modules. Raises `InputError` for an unknown scheme, and where
+    embeddings, or the prompts that entities come from, are missing.
+    """
+    scheme = scheme_of(name)
+    if instance.embeddings is None and (similarity is None or scheme.groups == "hac"):
+        raise InputError(f"embeddings: missing, and the scheme {scheme.name} needs them")
+    try:
+        labels = group(instance, scheme.groups)
+    except InputError as error:
+        raise InputError(f"scheme {scheme.name}: {error}") from None
     changes: dict[str, Any] = {
-        "clusters": labels, "max_clusters": int(labels.max()) + 1, "similarity": None, "public_prompt": PublicPrompt(),
+        "clusters": labels, "max_clusters": int(labels.max()) + 1, "similarity": similarity,
         "cluster_size_min": 1, "cluster_size_max": None, "quality": QualityTable.published(modules=scheme.modules),
     }  # fmt: skip
-    if not scheme.sharing:
+    if isinstance(instance, Instance):
+        changes |= {"given_common": None, "given_edge": None}
+    if scheme.phase == "none":
         changes |= {"similarity": np.ones(instance.users), "steps": instance.steps.replace(common_max=0)}
-    elif scheme.public == "member":
-        changes["similarity"] = member_similarity(instance.embeddings, labels, seed)
+    elif similarity is None:
+        changes |= _public(instance, scheme, labels, seed)
     return instance.replace(**changes)
 
 
-def _labels(instance: Instance, embeddings: FloatArray, name: str) -> IntArray:
-    rule = SCHEMES[name].clusters
-    if rule == "hac":
-        return average_linkage(embeddings, instance.max_clusters)
-    if rule == "entity":
-        if instance.prompts is None:
-            raise InputError(f"prompts: missing, and the scheme {name} groups them by their main entity")
-        return np.unique([main_entity(prompt) for prompt in instance.prompts], return_inverse=True)[1].astype(np.int64)
-    return np.zeros(instance.users, dtype=np.int64) if rule == "one" else np.arange(instance.users)
+def _public(instance: Instance | IccInstance, scheme: Scheme, labels: Any, seed: int) -> dict[str, Any]:
+    """Return what a scheme's public prompts change: the rule, or the similarities themselves."""
+    if scheme.public == "random":
+        return {"similarity": member_similarity(instance.vectors, labels, seed)}
+    if scheme.public == "extracted":
+        return {"similarity": extracted_similarity(instance.prompts, instance.vectors, labels)}
+    if scheme.public == "affine" and instance.public_prompt.rule == "affine":
+        return {}
+    return {"public_prompt": PublicPrompt(rule=scheme.public)}
 
 
-def member_similarity(embeddings: FloatArray, clusters: IntArray, seed: int) -> FloatArray:
-    """Similarity of users (embeddings (N, d) of norm 1) to a random member of their cluster; itself: 1. Shape (N,)."""
-    rng = np.random.default_rng(seed)
-    found = np.empty(len(clusters))
-    for label in np.unique(clusters):
-        members = np.flatnonzero(clusters == label)
-        found[members] = embeddings[members] @ embeddings[rng.choice(members)]
-    return np.clip(found, -1.0, 1.0)
+def scheme_problem(
+    instance: Instance | IccInstance, name: str | Scheme, seed: int = 0, similarity: FloatArray | None = None
+) -> Joint | KeptJoint | Steps:
+    """Return the problem that a scheme poses on an instance, see `scheme_instance`; that of the ICC model is `Steps`."""
+    scheme = scheme_of(name)
+    own = scheme_instance(instance, scheme, seed, similarity)
+    if isinstance(own, IccInstance):
+        if scheme.phase in ("split", "kept"):
+            raise InputError(f"scheme {scheme.name}: is not defined for the ICC model")
+        return Steps(own)
+    return KeptJoint(own) if scheme.phase == "kept" else Joint(own)
 
 
-def solve_scheme(instance: Instance, name: str, seed: int = 0, limits: Limits | None = None) -> SchemeResult:
-    """Return a scheme's best steps and SMs, by the exact joint solver."""
-    problem = Joint(scheme_instance(instance, name, seed))
-    result = JointExact().solve(problem, limits or Limits(60.0))
-    assert result.decision is not None
-    steps, flop = executed(problem.instance, result.decision)
+def solve_scheme(
+    instance: Instance | IccInstance,
+    name: str | Scheme,
+    seed: int = 0,
+    limits: Limits | None = None,
+    *,
+    solver: str | None = None,
+    similarity: FloatArray | None = None,
+) -> SchemeResult:
+    """Return a scheme's steps and SMs, by default the best: a proven optimum, or what the limits (60 s) allow.
+
+    ``solver`` names another solver of the problem `joint` or `steps`, such as ``learned-prices``; fixed splits and kept
+    phases have the exact one alone. Raises `InputError` where that solver gives no decision.
+    """
+    scheme = scheme_of(name)
+    problem = scheme_problem(instance, scheme, seed, similarity)
+    result = _solve(problem, scheme, solver, limits or Limits(60.0))
+    if result.decision is None:
+        raise InputError(f"scheme {scheme.name}: {solver or 'exact'}: {result.message or 'no decision'}")
+    steps, flop = executed(problem.instance, result.decision, kept=scheme.phase == "kept")
     proven = result.termination is Termination.OPTIMAL
-    return SchemeResult(problem, result.decision, problem.evaluate(result.decision), proven, steps, flop / 1e12)
+    evaluation = problem.evaluate(result.decision)
+    return SchemeResult(scheme, problem, result.decision, evaluation, proven, result.bound, steps, flop / 1e12)
 
 
-def executed(instance: Instance, decision: Decision) -> tuple[int, float]:
-    """Return the denoising steps that are run, sum_m W_m + sum_n z_n, and their FLOP: a common phase counts once."""
-    common, edge, device = decision.steps_common, decision.steps_edge, decision.steps_device
-    assert instance.clusters is not None and common is not None and edge is not None and device is not None
-    common_max, edge_sum = cluster_work(instance.clusters, instance.max_clusters, common, edge)
-    served, left = int((common_max + edge_sum).sum()), int(device.sum())
+def _solve(problem: Joint | KeptJoint | Steps, scheme: Scheme, solver: str | None, limits: Limits) -> SolverResult:
+    if scheme.phase in ("split", "kept") and not isinstance(problem, Steps):
+        if solver not in (None, "exact"):
+            raise InputError(f"scheme {scheme.name}: has the exact solver alone, not {solver}")
+        own = problem.instance
+        return solve_kept(own, limits) if scheme.phase == "kept" else solve_split(own, scheme.split, limits)
+    name = solver or ("enumeration" if isinstance(problem, Steps) else "exact")
+    chosen = parse(name, problem.kind)
+    if chosen is None or not chosen.serves(problem):
+        raise InputError(f"scheme {scheme.name}: no solver {name!r} for its problem {problem.kind}")
+    if reason := chosen.unavailable():
+        raise InputError(f"scheme {scheme.name}: {name} {reason}")
+    return chosen.solve(problem, limits)
+
+
+def executed(instance: Instance | IccInstance, decision: Decision, *, kept: bool = False) -> tuple[int, float]:
+    """Return the denoising steps that are run, sum_m W_m + sum_n z_n, and their FLOP: a common phase counts once.
+
+    ``kept`` common phases are not run. The ICC model counts cycles, not FLOP; there FLOP are 0.
+    """
+    common, edge = decision.server_steps
+    common_max, edge_sum = cluster_work(instance.labels, instance.max_clusters, common, edge)
+    run = edge_sum if kept else common_max + edge_sum
+    served, left = int(run.sum()), int(decision.device_steps.sum())
+    if isinstance(instance, IccInstance):
+        return served + left, 0.0
     return served + left, served * instance.flop_edge + left * instance.flop_device

@@ -1,0 +1,89 @@
+"""Exact steps and SMs for common phases that no other solver has: a fixed split, and phases that were kept.
+
+With x fixed to k for everyone, W_m = k + Y_m, and bounds on z are bounds on y. With kept phases W_m = Y_m, and every user
+takes the x that serves him best beside his y. Both leave for each cluster a concave envelope in Y_m (the reasons stand in
+`hisopt.solvers.joint.bound_steps`), and the clusters meet in one scalar as before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hisopt.decision import Decision
+from hisopt.equations import (
+    cluster_sizes,
+    device_step_cost,
+    edge_step_energy_cost,
+    edge_work_cost,
+    optimal_sms,
+    public_similarity,
+    quality,
+    transmission_cost,
+)
+from hisopt.errors import InputError
+from hisopt.result import SolverResult, Termination, relative_gap
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.joint import bound_steps, scalar_coupling
+from hisopt.solvers.joint.exact import rounding_margin
+from hisopt.solvers.joint.step_tables import Members
+
+if TYPE_CHECKING:
+    from hisopt.instances import Instance
+    from hisopt.result import Limits
+
+_PROVEN = 1e-6
+
+
+def solve_split(instance: Instance, split: int, limits: Limits) -> SolverResult:
+    """Return the optimal y and SMs of given clusters where x_n = ``split`` for everyone: uniform sharing.
+
+    Raises `InputError` for a split outside the instance's limits.
+    """
+    steps = instance.steps
+    fewest, most = steps.total - split - steps.device_max, steps.total - split - steps.device_min
+    if not (0 <= split <= steps.common_max and max(fewest, steps.edge_min) <= min(most, steps.edge_max)):
+        raise InputError(
+            f"split: is {split}, and the limits on steps leave no y and z to it (x_max {steps.common_max})"
+        )
+    rest = instance.replace(
+        steps=steps.replace(total=steps.total - split, common_max=0), given_common=None, given_edge=None
+    )
+    similarity = public_similarity(instance, instance.labels)
+    shared = instance.weights.quality * quality(instance.quality, similarity, np.full(instance.users, split))
+    blank = instance.weights.quality * quality(instance.quality, similarity, np.zeros(instance.users, dtype=np.int64))
+    return _solve(instance, rest, 0, split, float((shared - blank).sum()), limits)
+
+
+def solve_kept(instance: Instance, limits: Limits) -> SolverResult:
+    """Return the optimum of `hisopt.problems.kept.KeptJoint` for real SMs."""
+    return _solve(instance, instance, instance.steps.common_max, 0, 0.0, limits)
+
+
+def _solve(instance: Instance, rest: Instance, common: int, run: int, constant: float, limits: Limits) -> SolverResult:
+    """Solve ``rest``, whose users choose x <= ``common`` freely, while the server runs ``run`` common steps a cluster."""
+    count, device = instance.max_clusters, device_step_cost(rest)
+    similarity = public_similarity(instance, instance.labels)
+    members = Members(rest, instance.labels, count, similarity, device)
+    sizes = cluster_sizes(instance.labels, count)
+    cluster, edge, value = bound_steps.vertices(members, common, sizes, None)
+    order = np.argsort(cluster, kind="stable")
+    cluster, edge, value = cluster[order], edge[order], value[order]
+    work = np.where(sizes[cluster] > 0, edge + run, 0)
+    work_cost = edge_work_cost(instance, sizes)
+    gain = value - edge_step_energy_cost(instance) * work
+    constant -= transmission_cost(instance) + (rest.steps.total - rest.steps.served_max) * float(device.sum())
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=count))])
+    found = scalar_coupling.maximise(
+        gain, np.sqrt(work_cost[cluster] * work), offsets, float(instance.edge.sms), Deadline(limits), constant=constant
+    )
+    top = np.full(count, common, dtype=np.int64)
+    own, edge_steps = bound_steps.rebuild(members, top, edge[found.choice] + common)
+    server = work[found.choice]
+    sms = optimal_sms(work_cost * server, float(instance.edge.sms), server > 0)
+    bound = constant + found.bound
+    bound += rounding_margin(instance, bound)
+    proven = relative_gap(constant + found.value, bound) <= _PROVEN
+    decision = Decision.of_steps(instance.steps.total, own + run, edge_steps, sms, instance.labels)
+    return SolverResult(Termination.OPTIMAL if proven else Termination.TIME_LIMIT, decision, bound)
