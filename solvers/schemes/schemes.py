@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def scheme_instance(instance: S, name: str | Scheme, seed: int = 0, similarity: 
         changes |= {"similarity": np.ones(instance.users), "steps": instance.steps.replace(common_max=0)}
     elif similarity is None:
         changes |= _public(instance, scheme, labels, seed)
-    return instance.replace(**changes)
+    return cast("S", instance.replace(**changes))
 
 
 def _public(instance: Instance | IccInstance, scheme: Scheme, labels: Any, seed: int) -> dict[str, Any]:
