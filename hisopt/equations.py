@@ -303,6 +303,21 @@ def breakdown(instance: Instance, decision: Decision, *, kept: bool = False) -> 
     )
 
 
+def executed(instance: Instance | IccInstance, decision: Decision, *, kept: bool = False) -> tuple[int, float]:
+    """Return the denoising steps that are run, sum_m W_m + sum_n z_n, and their FLOP: a common phase counts once.
+
+    ``kept`` common phases are not run. Clusters are the decision's, or the instance's where it has none. The ICC model
+    counts cycles; its FLOP are 0.
+    """
+    common, edge = decision.server_steps
+    labels = instance.labels if decision.clusters is None else decision.clusters
+    common_max, edge_sum = cluster_work(labels, instance.max_clusters, common, edge)
+    run = edge_sum if kept else common_max + edge_sum
+    served, left = int(run.sum()), int(decision.device_steps.sum())
+    flop_edge, flop_device = (float(getattr(instance, name, 0.0)) for name in ("flop_edge", "flop_device"))
+    return served + left, served * flop_edge + left * flop_device
+
+
 def _times(steps: IntArray, step_energy: FloatArray) -> FloatArray:
     """Energy of steps, 0 where there are none although a step would take infinite energy."""
     return np.where(steps > 0, steps * step_energy, np.zeros(1))

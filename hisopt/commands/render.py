@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hisopt.equations import executed
 from hisopt.result import SolutionStatus, relative_gap
 
 if TYPE_CHECKING:
@@ -57,9 +58,25 @@ def cells(run: Run, bound: float | None) -> list[str]:
 
 def rows(run: Run, bound: float | None) -> dict[str, Any]:
     """Return one row as values."""
-    record = run.to_dict() | {"gap_to_best_bound": gap_to(run, bound)}
+    record = run.to_dict() | {"gap_to_best_bound": gap_to(run, bound)} | amounts(run)
     flat = ("decision", "parts", "violations", "details", "limits", "versions", "refuted")
     return {key: value for key, value in record.items() if key not in flat} | {"refuted": "; ".join(run.refuted)}
+
+
+def amounts(run: Run) -> dict[str, float | None]:
+    """Return quality, delay (s) and energy (J), summed over users and clusters, executed steps and their TFLOP.
+
+    None where the problem has no steps, or the decision is not one to be scored.
+    """
+    names = ("quality", "delay_s", "energy_j", "steps", "tflop")
+    instance, decision = getattr(run.problem, "instance", None), run.decision
+    if instance is None or decision is None or decision.steps_common is None or not run.parts:
+        return dict.fromkeys(names)
+    delay, energy = (
+        sum(value for part, value in run.parts.items() if part.startswith(name)) for name in ("delay", "energy")
+    )
+    steps, flop = executed(instance, decision)
+    return dict(zip(names, (run.parts["quality"], delay, energy, float(steps), flop / 1e12), strict=True))
 
 
 Results = Sequence[tuple["Setting", Sequence["Run"]]]  # the runs of each setting
@@ -80,7 +97,9 @@ def to_json(results: Results, contradictions: list[str], notes: list[str]) -> st
         place = setting.place
         for group in grouped(runs).values():
             bound = best_bound(group)
-            records += [place | run.to_dict() | {"gap_to_best_bound": gap_to(run, bound)} for run in group]
+            records += [
+                place | run.to_dict() | {"gap_to_best_bound": gap_to(run, bound)} | amounts(run) for run in group
+            ]
     about = [_described(setting) for setting, _ in results]
     instances = {"instance": about[0]} if len(about) == 1 else {"instances": about}
     document = instances | {"runs": records, "contradictions": contradictions, "notes": notes}

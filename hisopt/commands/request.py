@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hisopt.commands.variation import reweighted, varied
 from hisopt.errors import InputError
 from hisopt.problems import problem_of
 
@@ -58,7 +59,10 @@ class Setting:
 
 
 def settings(options: SolveOptions) -> list[Setting]:
-    """Return what the options ask for, one setting a seed; raise `InputError` for what cannot be."""
+    """Return what the options ask for, one setting a seed; raise `InputError` for what cannot be.
+
+    Schemes pose their own problems: with them, a setting has none.
+    """
     check_words(options.kinds, options.criteria)
     found = []
     corpus = None if options.instance is not None else _corpus(options)
@@ -69,12 +73,19 @@ def settings(options: SolveOptions) -> list[Setting]:
         source = options.instance if options.instance is not None else options.scenario
         instance, measured = _profiled(instance, options.profile)
         instance, fitted = _with_quality(instance, options)
+        instance = reweighted(instance, options.weights)
         try:
+            if options.schemes:
+                found.append(Setting(instance, source, options.instance is None, seed, (), tuple(measured)))
+                continue
+            instance, changed = varied(instance, options.modules, options.public_prompt, seed)
             filled, problems, notes = problems_on(instance, options.kinds, options.criteria, options.sms)
         except InputError as error:
             raise InputError(f"{options.instance}: {error}" if options.instance else str(error)) from None
         found.append(
-            Setting(filled, source, options.instance is None, seed, tuple(problems), (*measured, *fitted, *notes))
+            Setting(
+                filled, source, options.instance is None, seed, tuple(problems), (*measured, *fitted, *changed, *notes)
+            )
         )
     return found
 

@@ -83,6 +83,28 @@ _PRESETS = ("small", "paper", "icc", "large")
 )
 @click.option("--profile", metavar="FILE", help="Parameters that hisopt.profile found, in place of Table II's.")
 @click.option("--quality", metavar="FILE", help="Quality table fitted by hisopt.fit, in place of the instance's.")
+@click.option("--weights", metavar="Q,D,E", help="Weights of quality, delay (s) and energy (J), as in 1,0.01,3e-6.")
+@click.option("--modules", metavar="NAMES", help="Quality with the modules ('sim,npi') or without ('none').")
+@click.option(
+    "--public-prompt",
+    metavar="NAME",
+    help="How public prompts come about: ideal, affine, medoid, extracted (from the members' words) or random (a member).",
+)
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="NAME",
+    help="Compare schemes end to end: his, hid, ppgfis, cfis, iis, iis-alone, uniform, cached or all; repeatable.",
+)
+@click.option(
+    "--members",
+    type=int,
+    default=5,
+    show_default=True,
+    metavar="K",
+    help="--scheme: draws of random members, averaged.",
+)
 @click.option("--time-limit", type=float, default=3.0, show_default=True, metavar="S", help="Seconds a solve.")
 @click.option("--memory-limit", type=float, default=8.0, show_default=True, metavar="GB", help="Memory a solve.")
 @click.option("--threads", type=int, default=1, show_default=True, metavar="K", help="Threads a solve.")
@@ -165,6 +187,8 @@ def _solve(options: SolveOptions) -> int:
         if path is not None:
             require_writable(flag(name), path)
     check_names(options.solvers)
+    if options.schemes:
+        return _compare_schemes(options)
     found = settings(options)
     work = [] if options.export else [tasks(s.problems, options.solvers, options.policy) for s in found]
     notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
@@ -186,6 +210,26 @@ def _solve(options: SolveOptions) -> int:
         print(f"hisopt.solve: interrupted, {done} of {total} solves done", file=sys.stderr)
         return 130
     return 1 if refuted else 0
+
+
+def _compare_schemes(options: SolveOptions) -> int:
+    from hisopt.commands import schemes
+    from hisopt.commands.request import settings
+    from hisopt.files import deliver
+    from hisopt.instances.files import save
+
+    chosen = schemes.asked(options)
+    found = schemes.without_problems(settings(options))
+    notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
+    for line in notes:
+        print(f"note: {line}", file=sys.stderr)
+    if options.save_instance:
+        save(found[0].instance, options.save_instance)
+    results = schemes.compare(found, chosen, options)
+    style = options.style or _SUFFIXES.get(Path(options.output or "").suffix.lower(), "table")
+    suffix = {"table": ".txt", "latex": ".tex"}.get(style, f".{style}")
+    deliver(schemes.text_of(found, results, style, notes), options.output, suffix)
+    return 0 if all(row.checked for rows in results for row in rows) else 1
 
 
 def _writer(options: SolveOptions) -> Callable[[Results, list[str], list[str]], tuple[str, str]]:

@@ -28,6 +28,11 @@ class SolveOptions:
     policy: str | None = None
     profile: str | None = None
     quality: str | None = None
+    weights: str | None = None
+    modules: str | None = None
+    public_prompt: str | None = None
+    schemes: tuple[str, ...] = ()
+    members: int = 5
     time_limit: float = 3.0
     memory_limit: float = 8.0
     threads: int = 1
@@ -40,6 +45,7 @@ class SolveOptions:
     listing: bool = False
     schema: bool = False
     example: bool = False
+    explain: str | None = None
 
     @property
     def scenario(self) -> str:
@@ -56,6 +62,8 @@ class SolveOptions:
         ):
             if not math.isfinite(value) or value <= 0:
                 raise InputError(f"{flag(name)}: is {value:g}, must be a positive number")
+        if self.modules is not None and self.quality is not None:
+            raise InputError("--modules: chooses between the published tables; give it or --quality")
         for name, path in (("save_instance", self.save_instance), ("export", self.export)):
             if path is not None and len(set(self.seeds)) > 1:
                 raise InputError(f"{flag(name)}: is for one instance; give one --seed")

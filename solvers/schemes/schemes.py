@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from hisopt.equations import cluster_work
+from hisopt.equations import executed
 from hisopt.errors import InputError
 from hisopt.instances import IccInstance, Instance, PublicPrompt, QualityTable
 from hisopt.problems import Joint, Steps
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from hisopt.result import SolverResult
 
 S = TypeVar("S", bound=Instance | IccInstance)
+__all__ = [
+    "SCHEMES", "Scheme", "SchemeResult", "executed", "scheme_instance", "scheme_of", "scheme_problem", "solve_scheme",
+]  # fmt: skip
 Groups = Literal["given", "hac", "entity", "one", "own"]
 Public = Literal["ideal", "affine", "medoid", "extracted", "random"]
 Phase = Literal["shared", "none", "split", "kept"]
@@ -227,17 +230,3 @@ def _solve(problem: Joint | KeptJoint | Steps, scheme: Scheme, solver: str | Non
     if reason := chosen.unavailable():
         raise InputError(f"scheme {scheme.name}: {name} {reason}")
     return chosen.solve(problem, limits)
-
-
-def executed(instance: Instance | IccInstance, decision: Decision, *, kept: bool = False) -> tuple[int, float]:
-    """Return the denoising steps that are run, sum_m W_m + sum_n z_n, and their FLOP: a common phase counts once.
-
-    ``kept`` common phases are not run. The ICC model counts cycles, not FLOP; there FLOP are 0.
-    """
-    common, edge = decision.server_steps
-    common_max, edge_sum = cluster_work(instance.labels, instance.max_clusters, common, edge)
-    run = edge_sum if kept else common_max + edge_sum
-    served, left = int(run.sum()), int(decision.device_steps.sum())
-    if isinstance(instance, IccInstance):
-        return served + left, 0.0
-    return served + left, served * instance.flop_edge + left * instance.flop_device
