@@ -4,12 +4,14 @@ Functions take a matrix of costs, one row a task and one column a solver, NaN wh
 records themselves, one row a solve, with the columns of `hisopt.campaign.records.flat`.
 """
 
-from hisopt.analysis.costs import costs, reference, relative_gaps, shifted_geometric_mean, win_tie_loss
+from hisopt.analysis.contradictions import contradictions
+from hisopt.analysis.costs import at_limit, costs, reference, relative_gaps, shifted_geometric_mean, win_tie_loss
 from hisopt.analysis.profiles import data_profile, performance_profile
-from hisopt.analysis.statistics import holm, iqm, iqm_intervals, over_seeds, wilcoxon
+from hisopt.analysis.statistics import holm, intervals, iqm, iqm_intervals, over_seeds, wilcoxon
 from hisopt.analysis.trajectories import gap_over_time, integrals
 
 __all__ = [
-    "costs", "data_profile", "gap_over_time", "holm", "integrals", "iqm", "iqm_intervals", "over_seeds",
-    "performance_profile", "reference", "relative_gaps", "shifted_geometric_mean", "wilcoxon", "win_tie_loss",
+    "at_limit", "contradictions", "costs", "data_profile", "gap_over_time", "holm", "integrals", "intervals", "iqm",
+    "iqm_intervals", "over_seeds", "performance_profile", "reference", "relative_gaps", "shifted_geometric_mean",
+    "wilcoxon", "win_tie_loss",
 ]  # fmt: skip

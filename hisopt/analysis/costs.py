@@ -9,7 +9,7 @@ import pandas as pd
 
 from hisopt.errors import InputError
 
-TASK = ["instance", "problem", "seed"]
+TASK = ["instance", "problem", "seed", "time_limit"]
 _REFERENCE = ["instance", "problem"]
 
 
@@ -34,12 +34,12 @@ def relative_gaps(records: pd.DataFrame, to: pd.Series[float] | None = None) -> 
 
 
 def costs(records: pd.DataFrame, measure: str = "seconds", gap: float = 1e-6) -> pd.DataFrame:
-    """Return the cost of each solver (columns) on each task (rows: instance, problem, seed of the solver).
+    """Return the cost of each solver (columns) on each task (rows: instance, problem, seed of the solver, time limit).
 
     ``measure`` is ``seconds``, where a solver succeeded that has a feasible objective within the relative ``gap`` of the
     best known one, or ``gap``, the relative gap to the best known objective. NaN: it failed. Records of one solver on
-    one task, such as on two machines, are averaged; a solver that was never asked counts as failed. Raises `InputError`
-    for another measure.
+    one task, such as on two machines, are averaged, and one failure among them is a failure; a solver that was never
+    asked counts as failed. Raises `InputError` for another measure.
     """
     gaps = relative_gaps(records)
     if measure == "seconds":
@@ -49,14 +49,26 @@ def costs(records: pd.DataFrame, measure: str = "seconds", gap: float = 1e-6) ->
     else:
         raise InputError(f"measure {measure!r}: must be seconds or gap")
     table = records[[*TASK, "solver"]].assign(cost=cost)
-    return table.groupby([*TASK, "solver"], dropna=False)["cost"].mean().unstack("solver")
+    grouped = table.groupby([*TASK, "solver"], dropna=False)["cost"]
+    return grouped.mean().where(grouped.count() == grouped.size()).unstack("solver")
 
 
-def shifted_geometric_mean(values: pd.DataFrame, shift: float, penalty: float) -> pd.Series[float]:
+def at_limit(values: pd.DataFrame, factor: float = 1.0) -> pd.DataFrame:
+    """Return costs in seconds with failures (NaN) at ``factor`` times the task's time limit, and none beyond that.
+
+    ``values`` are those of `costs`, whose rows name the time limit. With a factor of 10 the mean is the PAR10 score.
+    """
+    limits = values.index.get_level_values("time_limit").to_numpy(dtype=float) * factor
+    filled = np.fmin(values.to_numpy(dtype=float), limits[:, None])  # the number, where one of the two is NaN
+    return pd.DataFrame(filled, index=values.index, columns=values.columns)
+
+
+def shifted_geometric_mean(values: pd.DataFrame, shift: float, penalty: float = np.inf) -> pd.Series[float]:
     """Return exp(mean(log(x + shift))) - shift of each column, with ``penalty`` in the place of failures (NaN).
 
-    Costs above the penalty are cut to it, so that a failure never looks better than a slow success. Source: Achterberg,
-    Constraint Integer Programming (2007), A.3. Raises `InputError` unless the shift is positive and no cost negative.
+    Costs above the penalty are cut to it, so that a failure never looks better than a slow success. Where tasks have
+    limits of their own, give what `at_limit` returns, and no penalty. Source: Achterberg, Constraint Integer Programming
+    (2007), A.3. Raises `InputError` unless the shift is positive and no cost negative.
     """
     if shift <= 0 or penalty < 0:
         raise InputError(f"shift {shift}, penalty {penalty}: must be positive, and not negative")

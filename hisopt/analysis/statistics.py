@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hisopt.errors import InputError
+
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
 
@@ -18,28 +20,59 @@ def iqm(values: FloatArray) -> float:
     return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=None))
 
 
-def iqm_intervals(
-    values: pd.DataFrame, strata: pd.Series[str], confidence: float = 0.95, samples: int = 2000, seed: int = 0
+def _iqm_rows(values: FloatArray) -> FloatArray:
+    return np.asarray(stats.trim_mean(values, 0.25, axis=1))
+
+
+def _mean_rows(values: FloatArray) -> FloatArray:
+    return np.asarray(values.mean(axis=1))
+
+
+def _median_rows(values: FloatArray) -> FloatArray:
+    return np.asarray(np.median(values, axis=1))
+
+
+_STATISTICS = {"iqm": _iqm_rows, "mean": _mean_rows, "median": _median_rows}
+
+
+def intervals(
+    values: pd.DataFrame,
+    strata: pd.Series[str] | None = None,
+    statistic: str = "iqm",
+    confidence: float = 0.95,
+    samples: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the interquartile mean of each column and its percentile interval by stratified bootstrap.
+    """Return the iqm, mean or median of each column and its percentile interval by (stratified) bootstrap.
 
     Rows are drawn anew within each stratum (an instance family or size, of which the rows are the seeds), so that every
-    sample has the strata's sizes. NaN is left out before. Index: solver; columns: iqm, low, high, runs. Source: Agarwal
-    et al., Deep reinforcement learning at the edge of the statistical precipice (2021).
+    sample has the strata's sizes; without strata, among all rows. NaN is left out before. Index: solver; columns: the
+    statistic's name, low, high, runs. Source: Agarwal et al., Deep reinforcement learning at the edge of the statistical
+    precipice (2021), whose strata are the tasks; Efron and Tibshirani, An introduction to the bootstrap (1993).
+    Raises `InputError` for another statistic.
     """
-    rng = np.random.default_rng(seed)
-    rows = []
+    if statistic not in _STATISTICS:
+        raise InputError(f"statistic {statistic!r}: must be one of {', '.join(_STATISTICS)}")
+    rng, measure, rows = np.random.default_rng(seed), _STATISTICS[statistic], []
     for name in values.columns:
         kept = values[name].dropna().astype(float)
-        groups = [group.to_numpy() for _, group in kept.groupby(strata.loc[kept.index].to_numpy())]
+        labels = np.zeros(len(kept), dtype=int) if strata is None else strata.loc[kept.index].to_numpy()
+        groups = [group.to_numpy() for _, group in kept.groupby(labels)]
         if not groups:
             rows.append((np.nan, np.nan, np.nan, 0))
             continue
         drawn = np.concatenate([g[rng.integers(len(g), size=(samples, len(g)))] for g in groups], axis=1)
-        found = stats.trim_mean(drawn, 0.25, axis=1)
-        low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-        rows.append((iqm(np.asarray(kept, dtype=np.float64)), float(low), float(high), len(kept)))
-    return pd.DataFrame(rows, columns=["iqm", "low", "high", "runs"], index=values.columns)
+        low, high = np.quantile(measure(drawn), [(1 - confidence) / 2, (1 + confidence) / 2])
+        found = float(measure(np.asarray(kept, dtype=np.float64)[None])[0])
+        rows.append((found, float(low), float(high), len(kept)))
+    return pd.DataFrame(rows, columns=[statistic, "low", "high", "runs"], index=values.columns)
+
+
+def iqm_intervals(
+    values: pd.DataFrame, strata: pd.Series[str], confidence: float = 0.95, samples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Return `intervals` of the interquartile mean: iqm, low, high, runs."""
+    return intervals(values, strata, "iqm", confidence, samples, seed)
 
 
 def holm(p_values: FloatArray) -> FloatArray:

@@ -67,6 +67,39 @@ def test_costs_take_success_from_the_best_known_objective() -> None:
     assert down.tolist()[:2] == [pytest.approx(0.1), 0.0]
     with pytest.raises(InputError, match="nodes"):
         analysis.costs(frame, "nodes")
+    twice = pd.concat([frame, frame[:1].assign(seconds=4.0)])
+    assert analysis.costs(twice)["good"].tolist() == [3.0]
+    failed = pd.concat([frame, frame[:1].assign(feasible=False)])
+    assert analysis.costs(failed)["good"].isna().all()  # on another machine it failed
+    limits = pd.concat([frame, frame.assign(time_limit=1.0)])
+    assert analysis.costs(limits).shape == (2, 3)  # another limit is another task
+
+
+def test_failures_count_at_each_tasks_own_limit() -> None:
+    frame = pd.concat([records(("i", "a", 1.0, True, 2.0, []), ("i", "b", None, False, 1.0, [])),
+                       records(("j", "a", 1.0, True, 9.0, []), ("j", "b", 1.0, True, 0.5, [])).assign(time_limit=4.0)])  # fmt: skip
+    values = analysis.costs(frame)
+    assert analysis.at_limit(values).to_numpy().tolist() == [[2.0, 10.0], [4.0, 0.5]]
+    means = analysis.shifted_geometric_mean(analysis.at_limit(values, 10), 1.0)
+    assert means.tolist() == pytest.approx([math.sqrt(3 * 10) - 1, math.sqrt(101 * 1.5) - 1])
+
+
+def test_contradictions_by_hand() -> None:
+    frame = records(("i", "claims", 9.0, True, 1.0, []), ("i", "finds", 10.0, True, 1.0, []),
+                    ("i", "liar", 99.0, False, 1.0, []), ("i", "near", None, False, 1.0, []),
+                    ("j", "claims", 1.0, True, 1.0, []), ("j", "finds", 1.0, True, 1.0, []),
+                    ("j", "gives up", None, False, 1.0, []))  # fmt: skip
+    frame["bound"] = [9.5, None, None, 10.0 - 5e-6, 1.0, None, None]
+    frame["termination"] = ["optimal"] * 6 + ["infeasible"]
+    frame["refuted"] = [[], [], ["claims an optimum without a feasible decision"], [], [], [], []]
+    found = analysis.contradictions(frame)
+    assert found[["instance", "solver", "against"]].to_numpy().tolist() == [
+        ["i", "liar", ""], ["i", "claims", "finds"], ["j", "gives up", "claims"],
+    ]  # fmt: skip
+    assert "9.5 is passed by the objective 10" in found["claim"][1]
+    down = frame.assign(maximise=False, bound=[9.5, None, None, None, 1.0, None, None])
+    assert analysis.contradictions(down)["claim"][1].startswith("its bound 9.5 is passed by the objective 9")
+    assert len(analysis.contradictions(frame[5:6])) == 0
 
 
 def test_integrals_by_hand() -> None:
@@ -94,6 +127,22 @@ def test_interquartile_mean_and_its_interval() -> None:
     assert low < table.loc["x", "iqm"] < high
     free = analysis.iqm_intervals(values, pd.Series(["all"] * 120))  # without strata the shares vary, too
     assert high - low < free.loc["x", "high"] - free.loc["x", "low"]
+
+
+def test_the_stratified_interval_is_that_of_rliable() -> None:
+    runs = [[0.0, 1.3, 2.73, 4.11], [-0.45, 0.01, 3.06, 6.34], [-0.49, 0.38, 3.49, 5.36], [0.11, 0.07, 2.97, 5.7],
+            [-1.34, 0.54, 1.1, 3.71], [-1.84, 0.76, 1.73, 5.27]]  # fmt: skip
+    values = pd.DataFrame({"learned": np.array(runs).ravel()})
+    tasks = pd.Series(["a", "b", "c", "d"] * 6)
+    row = analysis.intervals(values, tasks, samples=20_000).loc["learned"]
+    assert row["iqm"] == pytest.approx(1.52)  # aggregate_iqm of rliable 1.2.0 on these runs
+    assert (row["low"], row["high"]) == pytest.approx((1.1333, 1.8717), abs=0.02)  # its get_interval_estimates
+    mean = analysis.intervals(values, None, "mean", samples=20_000).loc["learned"]
+    plain = stats.bootstrap((values["learned"].to_numpy(),), np.mean, method="percentile", n_resamples=20_000, rng=0)
+    interval = plain.confidence_interval
+    assert (mean["low"], mean["high"]) == pytest.approx((interval.low, interval.high), abs=0.05)
+    with pytest.raises(InputError, match="mode"):
+        analysis.intervals(values, None, "mode")
 
 
 def test_holm_by_hand_and_wilcoxon_as_scipy() -> None:
