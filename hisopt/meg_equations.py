@@ -22,7 +22,12 @@ def merged_tokens(instance: MegInstance) -> IntArray:
 
 
 def payload_bits(instance: MegInstance) -> FloatArray:
-    """Z = bits (channels (N_t - m) + m) of each merging ratio, shape (B,): merged tokens keep one channel of sixteen."""
+    """Z = bits (channels (N_t - m) + m) of each merging ratio, shape (B,): merged tokens keep one channel of sixteen.
+
+    An instance's own ``payload`` takes its place.
+    """
+    if instance.payload is not None:
+        return instance.payload
     merged = merged_tokens(instance)
     return np.asarray(
         instance.token_bits * (instance.token_channels * (instance.tokens - merged) + merged), dtype=np.float64
@@ -33,6 +38,17 @@ def rate(instance: MegInstance) -> FloatArray:
     """R = b log2(1 + p g / sigma^2) in bit/s of each bin, shape (H,)."""
     snr = instance.power_w * instance.channel.gain / instance.noise_w
     return np.asarray(instance.bandwidth_hz * np.log1p(snr) / np.log(2))
+
+
+def visits(instance: MegInstance) -> FloatArray:
+    """Weight of each bin in all means, shape (H,): nu in the long run, (1 - gamma) mu (I - gamma P)^-1 discounted from mu."""
+    channel, gamma = instance.channel, instance.discount
+    if gamma is None or channel.start is None:
+        return channel.probability
+    if channel.transition is None:
+        return np.asarray((1 - gamma) * channel.start + gamma * channel.probability)
+    balance = np.eye(channel.bins) - gamma * channel.transition.T
+    return np.asarray(np.maximum(np.linalg.solve(balance, (1 - gamma) * channel.start), 0.0))
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,3 @@ def tables(instance: MegInstance) -> MegTables:
     energy = e * work + instance.device_energy_ratio * e * decode + instance.power_w * sent
     reward = np.broadcast_to(-np.log(instance.errors)[None], latency.shape)
     return MegTables(*(np.ascontiguousarray(part.reshape(bins, actions)) for part in (reward, latency, energy)))
-
-
-def centralised_latency(instance: MegInstance, image_bits: float = 1024 * 1024 * 3 * 8) -> FloatArray:
-    """Latency of generating the whole image on the server and sending it uncompressed, shape (H, A)."""
-    work = instance.steps * instance.flop_step + instance.flop_text + instance.flop_decode
-    sent = image_bits / rate(instance)
-    return np.asarray(sent[:, None] + instance.seconds_per_flop * work[None, :] + instance.seconds_base)

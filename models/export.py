@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
-from hisopt.problems import Allocation, Clustering, Full, Joint, Problem, Steps
+from hisopt.problems import Allocation, Clustering, Full, Joint, Meg, Problem, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,14 +20,14 @@ SUFFIXES = (".lp", ".mps", ".nl")
 
 def form_of(problem: Problem) -> ModuleType:
     """Return the module of the Pyomo model that states a problem exactly."""
-    from hisopt.models import full, steps
+    from hisopt.models import full, meg, steps
     from hisopt.models.allocation import natural as allocation
     from hisopt.models.clustering import assignment, pairs
     from hisopt.models.joint import natural as joint
 
     if isinstance(problem, Clustering):
         return assignment if problem.criterion == "centroid" else pairs
-    forms: dict[type[Problem], ModuleType] = {Allocation: allocation, Joint: joint, Full: full, Steps: steps}
+    forms: dict[type[Problem], ModuleType] = {Allocation: allocation, Joint: joint, Full: full, Steps: steps, Meg: meg}
     return forms[type(problem)]
 
 

@@ -1,7 +1,7 @@
-"""Constrained Markov decision processes in general, as the linear program over occupancy measures.
+"""Mobile edge generation as a linear program over occupancies d(h, a) = nu(h) pi(a | h).
 
-Here actions may move the state; in MEG they do not, and the program loses its flow balance (see `hisopt.solvers.meg.cmdp`).
-E. Altman, Constrained Markov Decision Processes, Chapman & Hall, 1999, chapters 3 and 4.
+Where slots are independent, a row a bin says that its occupancies sum to its probability. For a Markov channel the rows are
+the flow balance of `hisopt.models.cmdp`, which knows nothing of nu: an independent way to the same optimum.
 """
 
 from __future__ import annotations
@@ -11,51 +11,63 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyomo.environ as pyo
 
+from hisopt.decision import Decision
+from hisopt.models import cmdp
 from hisopt.models.common import linear
 
 if TYPE_CHECKING:
-    from hisopt.arrays import FloatArray
+    from hisopt.problems import Meg
+
+LARGEST = 2_000_000  # coefficients of a flow balance that are stated in reasonable time and memory
 
 
-def build(
-    reward: FloatArray,
-    costs: FloatArray,
-    limits: FloatArray,
-    transition: FloatArray,
-    start: FloatArray | None = None,
-    discount: float | None = None,
-) -> pyo.ConcreteModel:
-    """State the program: maximise sum d r with sum d c_k <= l_k over occupancies d(s, a) >= 0 that balance.
+def coefficients(problem: Meg) -> int:
+    """Return how many coefficients the balance may have."""
+    bins, actions = problem.shapes["policy"]
+    return bins * actions * (1 if problem.instance.channel.transition is None else bins)
 
-    Discounted, d counts visits times (1 - gamma): sum_a d(s', a) = (1 - gamma) start(s') + gamma sum_{s, a} d(s, a) P(s' | s, a).
-    On average (``discount`` None): the same with gamma = 1, and d sums to one.
 
-    Shapes: ``reward`` (S, A), ``costs`` (K, S, A), ``limits`` (K,), ``transition`` (S, A, S), ``start`` (S,). Variables:
-    ``occupancy[s,a]``.
-    """
-    states, actions = reward.shape
-    if discount is not None and start is None:
-        raise ValueError("start: missing, and the discounted program needs it")
-    model = pyo.ConcreteModel(name="cmdp")
-    model.states, model.actions = pyo.RangeSet(0, states - 1), pyo.RangeSet(0, actions - 1)
-    model.occupancy = pyo.Var(model.states, model.actions, bounds=(0, None))
-    pairs = [model.occupancy[s, a] for s in model.states for a in model.actions]
-    model.value = pyo.Objective(expr=linear(reward.ravel(), pairs), sense=pyo.maximize)
+def build(problem: Meg) -> pyo.ConcreteModel:
+    """State the program; variables ``occupancy[h,a]`` of the actions that keep every slot's limits."""
+    process, channel = problem.process, problem.instance.channel
+    if channel.transition is not None:
+        moves = np.broadcast_to(channel.transition[:, None, :], (*problem.shapes["policy"], channel.bins))
+        start = channel.probability if channel.start is None else channel.start
+        gamma = problem.instance.discount
+        return cmdp.build(process.reward, process.costs, process.limits, moves, start, gamma, process.allowed)
+    model = pyo.ConcreteModel(name="meg")
+    bins, actions = process.reward.shape
+    model.states, model.actions = pyo.RangeSet(0, bins - 1), pyo.RangeSet(0, actions - 1)
+    model.pairs = pyo.Set(initialize=[(int(h), int(a)) for h, a in np.argwhere(process.allowed)], dimen=2)
+    model.occupancy = pyo.Var(model.pairs, bounds=(0, None))
+    taken = list(model.occupancy.values())
+    model.value = pyo.Objective(expr=linear(process.reward[process.allowed], taken), sense=pyo.maximize)
     model.limit = pyo.Constraint(
-        range(len(limits)), rule=lambda m, k: linear(costs[k].ravel(), pairs) <= float(limits[k])
+        range(len(process.limits)),
+        rule=lambda m, k: linear(process.costs[k][process.allowed], taken) <= float(process.limits[k]),
     )
-    gamma = 1.0 if discount is None else discount
-    # coefficient of d(s, a) in the balance of s': 1 where s = s', less gamma P(s' | s, a)
-    balance = np.eye(states)[:, None, :] - gamma * transition
-    entering = np.zeros(states) if discount is None or start is None else (1 - discount) * start
-    model.balance = pyo.Constraint(
-        model.states, rule=lambda m, s: linear(balance[:, :, s].ravel(), pairs) == float(entering[s])
+    inside = [[m for m in range(actions) if process.allowed[h, m]] for h in range(bins)]
+    model.marginal = pyo.Constraint(
+        [h for h in range(bins) if inside[h]],
+        rule=lambda m, h: (
+            linear(np.ones(len(inside[h])), [m.occupancy[h, a] for a in inside[h]]) == float(process.probability[h])
+        ),
     )
-    if discount is None:
-        model.whole = pyo.Constraint(expr=linear(np.ones(states * actions), pairs) == 1.0)
     return model
 
 
-def extract(model: pyo.ConcreteModel) -> FloatArray:
-    """Return the occupancies d(s, a), shape (S, A)."""
-    return np.array([[pyo.value(model.occupancy[s, a]) for a in model.actions] for s in model.states])
+def insert(model: pyo.ConcreteModel, problem: Meg, decision: Decision) -> None:
+    """Set the variables to a policy's occupancies; what it does beyond the limits of a slot is left out."""
+    occupancy = problem.process.probability[:, None] * decision.probabilities
+    for pair, variable in model.occupancy.items():
+        variable.set_value(float(occupancy[pair]))
+
+
+def extract(model: pyo.ConcreteModel, problem: Meg) -> Decision:
+    """Return the policy; bins that never occur take their first allowed action."""
+    occupancy = np.maximum(cmdp.extract(model), 0.0)
+    sums = occupancy.sum(axis=1, keepdims=True)
+    never = np.flatnonzero(sums[:, 0] <= 0)
+    occupancy[never, problem.allowed[never].argmax(axis=1)] = 1.0
+    sums[never] = 1.0
+    return Decision(policy=occupancy / sums)

@@ -68,6 +68,13 @@ TABLE: dict[str, tuple[str, ...]] = {
         "steps.enumeration:StepsMilp",
         "policy.learned:Hid",
     ),
+    "meg": (
+        "meg.exact:OccupancyLp",
+        "meg.exact:LagrangianDual",
+        "meg.exact:MegHighs",
+        "meg.baselines:Fixed",
+        "meg.baselines:RandomPolicy",
+    ),
 }
 
 

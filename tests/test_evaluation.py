@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hisopt import Decision, Instance, Problem
-from hisopt.decision import plain
+from hisopt.decision import plain, shapes_of
 from hisopt.problems import Clustering, Joint, problem_of
 
 LIMITS = {"total": 20, "common_max": 8, "edge_min": 2, "edge_max": 6, "device_min": 9, "device_max": 15}
@@ -138,7 +138,7 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), BAD)
 def test_malformed_fields_are_refused_whether_they_are_decided_or_not(small: Instance, name: str, value: Any) -> None:
-    kept, refused = plain(Decision(**{name: value}), 10, 3)
+    kept, refused = plain(Decision(**{name: value}), shapes_of(10, 3))
     assert vars(kept) == vars(Decision())
     assert len(refused) == 1
     assert refused[0].startswith(f"{name}: must be ")
@@ -154,12 +154,12 @@ class Loud(np.ndarray[Any, Any]):
 
 def test_what_passes_is_plain_and_a_copy() -> None:
     labels, sms = np.zeros(2, np.int8).view(Loud), np.ones(3, ">f4")
-    decision, refused = plain(Decision(clusters=labels, steps_edge=[2, 3], sms=sms), 2, 3)  # type: ignore[arg-type]
+    decision, refused = plain(Decision(clusters=labels, steps_edge=[2, 3], sms=sms), shapes_of(2, 3))  # type: ignore[arg-type]
     assert refused == ()
     for array, kind in ((decision.clusters, np.int64), (decision.steps_edge, np.int64), (decision.sms, np.float64)):
         assert type(array) is np.ndarray
         assert array.dtype == kind
-    same, _ = plain(decision, 2, 3)
+    same, _ = plain(decision, shapes_of(2, 3))
     assert same.sms is not decision.sms
     assert decision.steps_common is None
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hisopt.errors import first_error
 from hisopt.instances.meg import MegChannel, MegInstance
-from hisopt.meg_equations import centralised_latency, merged_tokens, payload_bits, tables
+from hisopt.meg_equations import merged_tokens, payload_bits, tables
 
 
 def test_payload_counts_every_token() -> None:
@@ -40,7 +40,7 @@ def test_tables_by_hand() -> None:
                 assert found.latency[h, action] == pytest.approx(latency, rel=1e-12)
                 assert found.energy[h, action] == pytest.approx(energy, rel=1e-12)
                 assert found.reward[h, action] == pytest.approx(-math.log(instance.errors[i, j]), rel=1e-12)
-        assert centralised_latency(instance)[h, 0] == pytest.approx(
+        assert tables(instance.centralised()).latency[h, 0] == pytest.approx(
             1024 * 1024 * 24 / rate + (4 * 13.52 + 0.222 + 10.47) / 76.4 + 0.25, rel=1e-12
         )
 

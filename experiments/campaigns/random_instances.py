@@ -8,16 +8,30 @@ import numpy as np
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_work
-from hisopt.instances import Gpu, IccInstance, Instance, PublicPrompt, QualityTable, Radio, StepLimits, Weights
+from hisopt.instances import (
+    Chance,
+    Gpu,
+    IccInstance,
+    Instance,
+    MegChannel,
+    MegInstance,
+    PublicPrompt,
+    QualityTable,
+    Radio,
+    StepLimits,
+    Weights,
+)
 from hisopt.instances.scenario import PRESETS, path_gain
-from hisopt.problems import CRITERIA, Allocation, Clustering, Full, Joint, Problem, Steps, problem_of
+from hisopt.meg_equations import tables
+from hisopt.problems import CRITERIA, Allocation, Clustering, Full, Joint, Meg, Problem, Steps, problem_of
 from hisopt.solvers.base import whole_sms
+from hisopt.solvers.meg.baselines import within
 from hisopt.text.corpus import shipped, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hisopt.arrays import IntArray
+    from hisopt.arrays import FloatArray, IntArray
 
 
 def paper_preset(users: int, seed: int) -> Instance:
@@ -56,7 +70,16 @@ def draw_feasible_steps(rng: np.random.Generator, limits: StepLimits, users: int
 
 
 def draw_decision(rng: np.random.Generator, problem: Problem) -> Decision:
-    """Return a decision that is feasible but for limits on cluster sizes: random clusters, steps and SMs."""
+    """Return a decision that is feasible but for limits on cluster sizes: random clusters, steps and SMs.
+
+    For MEG a random policy, moved within the limits on means where the thriftiest one is within them.
+    """
+    if isinstance(problem, Meg):
+        bins = problem.shapes["policy"][0]
+        allowed = np.where(problem.allowed.any(axis=1, keepdims=True), problem.allowed, True)
+        policy = rng.exponential(size=allowed.shape) ** rng.integers(1, 9, (bins, 1)) * allowed
+        moved = within(problem, policy / policy.sum(axis=1, keepdims=True))
+        return Decision(policy=policy / policy.sum(axis=1, keepdims=True) if moved is None else moved)
     drawn = rng.integers(0, problem.max_clusters, problem.users)
     if isinstance(problem, Clustering):
         return Decision(clusters=drawn)
@@ -128,6 +151,41 @@ def draw_instance(rng: np.random.Generator, users: int, clusters: int, *, icc: b
     )
 
 
+def draw_meg(rng: np.random.Generator) -> MegInstance:
+    """Return an instance of MEG with few bins and actions and limits between the least and the largest means, or below."""
+    bins = int(rng.integers(1, 6))
+    probability = rng.dirichlet(np.ones(bins))
+    if bins > 1 and rng.random() < 0.2:  # a bin that never occurs
+        probability[0] = 0.0
+        probability /= probability.sum()
+    channel = MegChannel(gain=10 ** rng.uniform(-13, -10, bins), probability=probability)
+    if rng.random() < 0.5:
+        channel = MegChannel.from_matrix(channel.gain, rng.dirichlet(np.ones(bins), bins))
+    discount = float(rng.uniform(0, 0.99)) if rng.random() < 0.4 else None
+    if discount is not None and rng.random() < 0.5:
+        channel = channel.replace(start=rng.dirichlet(np.ones(bins)))
+    steps = np.sort(rng.choice(np.arange(1, 13), int(rng.integers(1, 4)), replace=False)).astype(np.float64)
+    ratios = np.sort(rng.choice(np.linspace(0, 0.75, 7), int(rng.integers(1, 4)), replace=False))
+    wide = MegInstance(
+        channel=channel, steps=steps, ratios=ratios, distortion=rng.uniform(0.001, 0.2, (len(steps), len(ratios))),
+        joules_per_flop=float(10 ** rng.uniform(-13, -10)), discount=discount, latency_limit_s=1e9, energy_limit_j=1e9,
+    )  # fmt: skip
+    found = tables(wide)
+
+    def between(cost: FloatArray, low: float = -0.1) -> float:
+        least, most = float(cost.min(axis=1).mean()), float(cost.max(axis=1).mean())
+        return max(least + float(rng.uniform(low, 1.1)) * (most - least), 0.01 * least)
+
+    changes: dict[str, Any] = {"latency_limit_s": between(found.latency), "energy_limit_j": between(found.energy)}
+    if rng.random() < 0.3:
+        changes["latency_cap_s"] = between(found.latency, 0.2)
+    if rng.random() < 0.3:
+        changes["latency_chance"] = Chance(level=between(found.latency), probability=float(rng.uniform(0, 0.5)))
+    if rng.random() < 0.2:
+        changes["energy_chance"] = Chance(level=between(found.energy), probability=float(rng.choice([0.0, 0.1, 0.5])))
+    return wide.replace(**changes)
+
+
 def draw_problems(seed: int) -> Iterator[Problem]:
     """Yield one random problem of every kind, criterion and kind of SMs, small enough for every solver."""
     rng = np.random.default_rng(seed)
@@ -148,3 +206,4 @@ def draw_problems(seed: int) -> Iterator[Problem]:
         yield problem_of(Full.kind, instance, whole_sms=integer)
     users = int(rng.integers(1, 9))
     yield problem_of(Steps.kind, draw_instance(rng, users, int(rng.integers(1, min(users, 3) + 1)), icc=True))
+    yield Meg(draw_meg(rng))

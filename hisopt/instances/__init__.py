@@ -13,8 +13,10 @@ from hisopt.instances.common import (
 )
 from hisopt.instances.his import Instance
 from hisopt.instances.icc import IccInstance
+from hisopt.instances.meg import Chance, MegChannel, MegInstance
 
+AnyInstance = Instance | IccInstance | MegInstance
 __all__ = [
-    "SCHEMA_VERSION", "Gpu", "IccInstance", "Instance", "Latent", "PublicPrompt", "QualityTable", "Radio", "StepLimits",
-    "Weights", "norm_fault",
+    "SCHEMA_VERSION", "AnyInstance", "Chance", "Gpu", "IccInstance", "Instance", "Latent", "MegChannel", "MegInstance",
+    "PublicPrompt", "QualityTable", "Radio", "StepLimits", "Weights", "norm_fault",
 ]  # fmt: skip

@@ -17,7 +17,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from hisopt.arrays import FloatArray, RealMatrix, RealVector
+from hisopt.arrays import FloatArray, PositiveVector, RealMatrix, RealVector
+from hisopt.errors import InputError
 from hisopt.instances.common import Data, content_hash
 
 _STEPS = tuple(range(4, 13))  # n of the MEG paper
@@ -39,21 +40,29 @@ class MegChannel(Data):
     """A channel in bins.
 
     Attributes: ``gain`` of each bin, shape (H,), (received over sent power); ``probability`` of each bin in the long run, shape
-    (H,); ``transition`` from bin to bin, shape (H, H), rows summing to one, or None where slots are independent.
+    (H,); ``transition`` from bin to bin, shape (H, H), rows summing to one, or None where slots are independent; ``start``,
+    the distribution of the first slot's bin, shape (H,), which matters to the discounted criterion alone (None: ``probability``).
     """
 
     gain: RealVector
     probability: RealVector
     transition: RealMatrix | None = None
+    start: RealVector | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len(self.gain) == 0 or len(self.gain) != len(self.probability):
-            raise ValueError(f"probability: {len(self.probability)} values for {len(self.gain)} bins")
+        if len(self.gain) == 0:
+            raise ValueError("gain: is empty")
         if (self.gain <= 0).any():
             raise ValueError(f"gain: bin {int(np.argmin(self.gain))} has {self.gain.min():g}, must be > 0")
-        if (self.probability < 0).any() or abs(self.probability.sum() - 1) > _ROUNDING:
-            raise ValueError(f"probability: must be >= 0 and sum to 1, sums to {self.probability.sum():.12g}")
+        for name in ("probability", "start"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if len(values) != len(self.gain):
+                raise ValueError(f"{name}: {len(values)} values for {len(self.gain)} bins")
+            if (values < 0).any() or abs(values.sum() - 1) > _ROUNDING:
+                raise ValueError(f"{name}: must be >= 0 and sum to 1, sums to {values.sum():.12g}")
         if self.transition is not None:
             if self.transition.shape != (len(self.gain), len(self.gain)):
                 raise ValueError(
@@ -66,12 +75,32 @@ class MegChannel(Data):
             after = self.probability @ self.transition
             if np.abs(after - self.probability).max() > 1e-6:
                 raise ValueError("probability: is not the transition's stationary distribution")
+            from scipy.sparse.csgraph import connected_components
+
+            parts, label = connected_components(self.transition > 0, connection="strong")
+            if parts > 1:  # the long run would depend on the start
+                other = int(np.argmax(label != label[0]))
+                raise ValueError(f"transition: bins 0 and {other} do not lead to each other")
         return self
 
     @property
     def bins(self) -> int:
         """H."""
         return len(self.gain)
+
+    @classmethod
+    def from_matrix(cls, gain: FloatArray, transition: FloatArray) -> Self:
+        """Return a finite-state channel by its transition matrix; its long-run probabilities follow.
+
+        Raises pydantic's ValidationError where the matrix is not stochastic, or its bins do not all lead to each other.
+        """
+        matrix = np.asarray(transition, dtype=np.float64)
+        bins = len(matrix)
+        if matrix.shape != (bins, bins) or not np.isfinite(matrix).all() or not bins:
+            return cls(gain=gain, probability=np.ones(1), transition=matrix)  # which says what is wrong
+        balance = np.vstack([matrix.T - np.eye(bins), np.ones(bins)])
+        found = np.maximum(np.linalg.lstsq(balance, np.append(np.zeros(bins), 1.0), rcond=None)[0], 0.0)
+        return cls(gain=gain, probability=found / max(found.sum(), 1e-300), transition=matrix)
 
     @classmethod
     def uniform_distance(cls, bins: int = 64, nearest_m: float = 200.0, farthest_m: float = 300.0) -> Self:
@@ -111,6 +140,13 @@ def path_gain(distance_m: FloatArray) -> FloatArray:
     return np.asarray(10 ** (-(35.3 + 37.6 * np.log10(np.asarray(distance_m, dtype=np.float64))) / 10))
 
 
+class Chance(Data):
+    """A slot exceeds ``level`` (s or J) with at most this ``probability``; ours, the paper limits averages alone."""
+
+    level: float = Field(gt=0)
+    probability: float = Field(ge=0, le=1)
+
+
 class MegInstance(Data):
     """An instance of MEG: a constrained Markov decision process whose actions do not move the channel.
 
@@ -140,7 +176,18 @@ class MegInstance(Data):
     latency_limit_s, energy_limit_j, horizon
         Published: 3 s and 1.8 kJ on average over 64 slots.
     discount
-        Of the discounted criterion; None: averages in the long run.
+        Of the discounted criterion, in which means weigh slot t by (1 - gamma) gamma^t; None: averages in the long run.
+    latency_cap_s, energy_cap_j
+        Ours: limits that every single slot keeps. None: none.
+    latency_chance, energy_chance
+        Ours: how often a slot may exceed a level, see `Chance`. None: as often as it likes.
+    payload
+        Bits that are sent at each merging ratio, shape (B,), in place of the latent's (None); see `centralised`.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a field is unknown, of the wrong shape or out of range.
     """
 
     model: ClassVar[Literal["meg"]] = "meg"
@@ -167,6 +214,11 @@ class MegInstance(Data):
     energy_limit_j: float = Field(default=1800.0, gt=0)
     horizon: int = Field(default=64, ge=1)
     discount: float | None = Field(default=None, ge=0, lt=1)
+    latency_cap_s: float | None = Field(default=None, gt=0)
+    energy_cap_j: float | None = Field(default=None, gt=0)
+    latency_chance: Chance | None = None
+    energy_chance: Chance | None = None
+    payload: PositiveVector | None = None
 
     @model_validator(mode="after")
     def _check_actions(self) -> Self:
@@ -174,6 +226,8 @@ class MegInstance(Data):
             values = getattr(self, name)
             if not len(values) or (values < low).any() or (values > high).any() or (np.diff(values) <= 0).any():
                 raise ValueError(f"{name}: must be increasing numbers in [{low:g}, {high:g}]")
+        if self.payload is not None and len(self.payload) != len(self.ratios):
+            raise ValueError(f"payload: {len(self.payload)} values for {len(self.ratios)} merging ratios")
         if self.distortion is not None:
             shape = (len(self.steps), len(self.ratios))
             if self.distortion.shape != shape:
@@ -191,7 +245,47 @@ class MegInstance(Data):
         """Mean squared error of each (n, beta), shape (A, B)."""
         return default_distortion(self.steps, self.ratios) if self.distortion is None else self.distortion
 
+    @property
+    def users(self) -> int:
+        """1: there is one device."""
+        return 1
+
+    @property
+    def max_clusters(self) -> int:
+        """1: there is nobody to share with."""
+        return 1
+
+    @property
+    def actions(self) -> int:
+        """A B; action a is n = a // B, beta = a % B."""
+        return len(self.steps) * len(self.ratios)
+
+    def action_name(self, action: int) -> str:
+        """Return an action in words: 'n = 8, beta = 0.25'."""
+        step, ratio = divmod(action, len(self.ratios))
+        return f"n = {self.steps[step]:g}, beta = {self.ratios[ratio]:g}"
+
+    def centralised(self, image_bits: float = 1024 * 1024 * 24) -> Self:
+        """Return the same task with the image generated on the server alone and sent: no merging, the server decodes.
+
+        ``image_bits`` are sent; the default is 1024 x 1024 pixels of three bytes, uncompressed. The quality is that
+        without merging.
+        """
+        whole = np.flatnonzero(self.ratios == 0)
+        if not len(whole):
+            raise InputError("ratios: centralised generation merges nothing, and 0 is not among them")
+        return self.replace(
+            ratios=np.zeros(1), distortion=self.errors[:, whole], payload=[image_bits], device_slowdown=1.0,
+            device_energy_ratio=1.0,
+        )  # fmt: skip
+
     @cached_property
     def content_hash(self) -> str:
         """First 16 hex digits of SHA-256 over every value."""
-        return content_hash(self, "meg 1")
+        return content_hash(self, "MegInstance 1")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MegInstance) and self.content_hash == other.content_hash
+
+    def __hash__(self) -> int:
+        return hash(self.content_hash)

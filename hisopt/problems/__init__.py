@@ -10,23 +10,26 @@ from hisopt.problems.base import Evaluation, Problem
 from hisopt.problems.clustering import CRITERIA, Clustering, Criterion, Sizes, sizes_of
 from hisopt.problems.full import Full
 from hisopt.problems.joint import Joint
+from hisopt.problems.meg import Meg
 from hisopt.problems.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances import AnyInstance
 
-PROBLEMS: dict[str, type[Problem]] = {problem.kind: problem for problem in (Clustering, Allocation, Joint, Full, Steps)}
+PROBLEMS: dict[str, type[Problem]] = {
+    problem.kind: problem for problem in (Clustering, Allocation, Joint, Full, Steps, Meg)
+}
 WITH_SMS = (Allocation, Joint, Full)
 __all__ = [
-    "CRITERIA", "PROBLEMS", "WITH_SMS", "Allocation", "Clustering", "Criterion", "Evaluation", "Full", "Joint", "Problem",
+    "CRITERIA", "PROBLEMS", "WITH_SMS", "Allocation", "Clustering", "Criterion", "Evaluation", "Full", "Joint", "Meg", "Problem",
     "Sizes", "Steps", "problem_of", "sizes_of",
 ]  # fmt: skip
 
 
 def problem_of(
-    kind: str, instance: Instance | IccInstance, criterion: Criterion | None = None, *, whole_sms: bool = False
+    kind: str, instance: AnyInstance, criterion: Criterion | None = None, *, whole_sms: bool = False
 ) -> Problem:
     """Return the problem of a kind on an instance; raise `InputError` where there is none.
 

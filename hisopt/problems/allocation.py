@@ -26,7 +26,7 @@ class Allocation(SmsProblem):
     def _score(self, decision: Decision) -> Evaluation:
         instance, sms, count = self.instance, decision.sms, self.max_clusters
         if sms is None:
-            return Evaluation(None, violations=(malformed("sms", self.users, count),))
+            return Evaluation(None, violations=(malformed("sms", count),))
         common_max, edge_sum = cluster_work(instance.labels, count, *instance.given_steps)
         work = common_max + edge_sum
         faults = tuple(sms_faults(float(instance.edge.sms), sms, work, whole=self.whole_sms))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hisopt.decision import malformed, plain
+from hisopt.decision import malformed, plain, shapes_of
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
     from hisopt.arrays import IntArray
-    from hisopt.decision import Decision
-    from hisopt.instances import IccInstance, Instance
+    from hisopt.decision import Decision, Shapes
+    from hisopt.instances import AnyInstance
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Problem(ABC):
         """M."""
 
     @property
+    def shapes(self) -> Shapes:
+        """Shape of each field that a decision may have here."""
+        return shapes_of(self.users, self.max_clusters)
+
+    @property
     def detail(self) -> str:
         """What tells problems of a kind apart, such as 'mean' or 'integer SMs'; empty where nothing does."""
         return ""
@@ -71,12 +76,12 @@ class Problem(ABC):
         return {"problem": self.kind, "criterion": None, "integer_sms": False}
 
     @classmethod
-    def missing(cls, instance: Instance | IccInstance) -> list[str]:
+    def missing(cls, instance: AnyInstance) -> list[str]:
         """Return the optional fields that this kind of problem needs and the instance lacks."""
         return [name for name in cls.needs if getattr(instance, name, None) is None]
 
     @classmethod
-    def _check(cls, instance: Instance | IccInstance) -> None:
+    def _check(cls, instance: AnyInstance) -> None:
         """Raise `InputError` where the problem is not defined for an instance."""
         if type(instance).model != cls.model:
             raise InputError(f"problem {cls.kind}: not defined for an instance of the model {type(instance).model!r}")
@@ -94,7 +99,7 @@ class Problem(ABC):
         a well-formed decision violates a constraint, it is computed all the same. Fields that the problem does not decide
         are not read, but must be well-formed, too (`hisopt.decision.plain`).
         """
-        decision, refused = plain(decision, self.users, self.max_clusters)
+        decision, refused = plain(decision, self.shapes)
         if refused:
             return Evaluation(None, violations=refused)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is told below
@@ -126,7 +131,7 @@ def labels_of(decision: Decision, users: int, max_clusters: int) -> tuple[IntArr
     """Return a decision's labels, shape (N,), or None and what is wrong with them."""
     labels = decision.clusters
     if labels is None:
-        return None, [malformed("clusters", users, max_clusters)]
+        return None, [malformed("clusters", users)]
     if labels.min() < 0 or labels.max() >= max_clusters:
         return None, [f"clusters: labels must be 0 .. {max_clusters - 1}"]
     return labels, []

@@ -10,12 +10,13 @@ import numpy as np
 
 from hisopt.equations import clustering_value
 from hisopt.errors import InputError
+from hisopt.instances import MegInstance
 from hisopt.problems.base import Evaluation, Problem, labels_of
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.decision import Decision
-    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances import AnyInstance, IccInstance, Instance
 
 Criterion = Literal["mean", "centroid", "sum"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
@@ -101,9 +102,9 @@ class Clustering(Problem):
             raise InputError(f"clusters: is {self.clusters}, must be 1 .. {len(points)}")
 
     @classmethod
-    def of(cls, instance: Instance | IccInstance, criterion: Criterion = "mean") -> Self:
+    def of(cls, instance: AnyInstance, criterion: Criterion = "mean") -> Self:
         """Return the clustering of an instance's embeddings."""
-        if instance.embeddings is None:
+        if isinstance(instance, MegInstance) or instance.embeddings is None:
             raise InputError(f"embeddings: missing, and the problem {cls.kind} needs it")
         return cls(instance.embeddings, instance.max_clusters, criterion, sizes_of(instance))
 

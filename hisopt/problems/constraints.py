@@ -24,7 +24,7 @@ def steps_of(
     for name in ("steps_common", "steps_edge", "steps_device"):
         steps: IntArray | None = getattr(decision, name)
         if steps is None:
-            return None, [malformed(name, instance.users, instance.max_clusters)]
+            return None, [malformed(name, instance.users)]
         if steps.min() < 0:
             return None, [f"{name}: must be >= 0, is {steps.min()}"]
         if steps.max() > max(instance.steps.total, instance.steps.common_max):  # a table up to there is made

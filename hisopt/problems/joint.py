@@ -48,7 +48,7 @@ def score_steps_and_sms(
         return Evaluation(None, violations=tuple(faults))
     sms, count = decision.sms, instance.max_clusters
     if sms is None:
-        return Evaluation(None, violations=(*faults, malformed("sms", instance.users, count)))
+        return Evaluation(None, violations=(*faults, malformed("sms", count)))
     common_max, edge_sum = cluster_work(labels, count, steps[0], steps[1])
     common_max = np.zeros_like(common_max) if kept else common_max
     work = common_max + edge_sum

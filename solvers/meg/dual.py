@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 
-from hisopt.solvers.meg.cmdp import Cmdp, CmdpSolution, best_actions, means_of
+from hisopt.solvers.meg.cmdp import CmdpSolution, best_actions, means_of
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
+    from hisopt.cmdp import Cmdp
 
 _CLOSED = 1e-12  # relative distance of the bound at which the program has ended
 _INFEASIBLE = 1e-9

@@ -14,10 +14,11 @@ import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 from scipy.sparse import csr_array, hstack
 
-from hisopt.solvers.meg.cmdp import Cmdp, CmdpSolution, lagrangian_bound, worth
+from hisopt.solvers.meg.cmdp import CmdpSolution, lagrangian_bound, worth
 
 if TYPE_CHECKING:
     from hisopt.arrays import BoolArray
+    from hisopt.cmdp import Cmdp
 
 _SMALL = 1e-9  # share of a state's probability below which an action is rounding
 _GAIN = 1e-11  # relative gain below which a column is not worth taking in
@@ -49,10 +50,12 @@ def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | No
     policy[never, process.allowed[never].argmax(axis=1)] = 1.0
     policy /= policy.sum(axis=1, keepdims=True)
     multipliers = np.maximum(-found.ineqlin.marginals, 0.0) / process.scale
+    randomised = int(((policy > 0).sum(axis=1) > 1).sum())
+    if randomised > len(process.limits):
+        raise ArithmeticError(f"HiGHS: {randomised} random states with {len(process.limits)} limits: not a vertex")
     return CmdpSolution(
-        policy, lagrangian_bound(process, multipliers), multipliers,
-        randomised=int(((policy > 0).sum(axis=1) > 1).sum()), iterations=int(found.nit),
-    )  # fmt: skip
+        policy, lagrangian_bound(process, multipliers), multipliers, randomised=randomised, iterations=int(found.nit)
+    )
 
 
 def _first_columns(process: Cmdp) -> BoolArray:

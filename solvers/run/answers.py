@@ -1,7 +1,7 @@
 """Results as files between a solver's process and the runner: JSON and plain arrays, with limits on what is read.
 
 A file is the length of its header (8 bytes, little-endian), the header as JSON, and the arrays of the decision that the
-header names, int64 or (SMs) float64, little-endian, one after the other. Nothing in it is ever executed.
+header names, int64 or (SMs, policy) float64, little-endian, rows first, one after the other. Nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import json
 import math
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisopt.decision import Decision, plain
+from hisopt.decision import REAL, Decision, plain
 from hisopt.result import SolverResult, Termination
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MESSAGE_LENGTH = 500
 _DETAILS_BYTES = 1 << 20
 _HEADER_BYTES = 1 << 21
 _DEPTH = 20  # of nested details
-_ARRAYS = ("clusters", "steps_common", "steps_edge", "steps_device", "sms")
+_ARRAYS = tuple(field.name for field in fields(Decision))
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def packed(problem: Problem, result: Any, seconds: float | None = None) -> bytes
         header, decision = _header(problem, nonsense(f"its result cannot be sent: {told(error)}"))
     header["seconds"] = seconds
     arrays = [(name, value) for name in _ARRAYS if (value := getattr(decision, name)) is not None]
-    header["arrays"] = [[name, len(value)] for name, value in arrays]
+    header["arrays"] = [[name, value.size] for name, value in arrays]
     text = json.dumps(header, allow_nan=False).encode()
-    body = [value.astype("<f8" if name == "sms" else "<i8", copy=False).tobytes() for name, value in arrays]
+    body = [value.astype("<f8" if name in REAL else "<i8", copy=False).tobytes() for name, value in arrays]
     return len(text).to_bytes(8, "little") + text + b"".join(body)
 
 
@@ -83,7 +83,7 @@ def _header(problem: Problem, result: Any) -> tuple[dict[str, Any], Decision]:
     if result.decision is not None:
         if not isinstance(result.decision, Decision):
             return _header(problem, nonsense(f"its decision is a {type(result.decision).__name__}, not a Decision"))
-        decision, refused = plain(result.decision, problem.users, problem.max_clusters)
+        decision, refused = plain(result.decision, problem.shapes)
     try:
         bound = bound_of(problem, result.bound)
     except ValueError as error:
@@ -180,24 +180,24 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 def read(path: Path, problem: Problem) -> Answer:
     """Read a result; raise FileNotFoundError where there is none and ValueError where it is not what `packed` writes."""
-    users, clusters = problem.users, problem.max_clusters
-    data = read_limited(path, 8 + _HEADER_BYTES + 8 * (4 * users + clusters))
+    shapes = problem.shapes
+    data = read_limited(path, 8 + _HEADER_BYTES + 8 * sum(map(math.prod, shapes.values())))
     size = int.from_bytes(data[:8], "little")
     if not 0 < size <= min(_HEADER_BYTES, len(data) - 8):
         raise ValueError("its header has a wrong length")
     header = parsed(data[8 : 8 + size])
-    fields: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     start = 8 + size
     for name, length in header["arrays"]:
-        if name not in _ARRAYS or name in fields or length != (clusters if name == "sms" else users):
+        if name not in shapes or name in found or length != math.prod(shapes[name]):
             raise ValueError("its arrays are not a decision's")
         if start + 8 * length > len(data):
             raise ValueError("its arrays are cut off")
-        array = np.frombuffer(data, "<f8" if name == "sms" else "<i8", length, start)
-        fields[name], start = array.astype(np.float64 if name == "sms" else np.int64), start + 8 * length
+        array = np.frombuffer(data, "<f8" if name in REAL else "<i8", length, start).reshape(shapes[name])
+        found[name], start = array.astype(np.float64 if name in REAL else np.int64), start + 8 * length
     if start != len(data):
         raise ValueError("it is longer than its header says")
-    decision, refused = plain(Decision(**fields), users, clusters)
+    decision, refused = plain(Decision(**found), shapes)
     refused += tuple(one_line(str(line)) for line in header["refused"][: len(_ARRAYS)])
     seconds = number(header["seconds"])
     if not isinstance(header["details"], dict):

@@ -12,8 +12,8 @@ import pytest
 
 from hisopt import PRESETS, Decision, Instance, Limits, Termination
 from hisopt.experiments.campaigns.random_instances import draw_problems
-from hisopt.instances import StepLimits
-from hisopt.problems import PROBLEMS, Allocation, Clustering, Full, Joint, Problem, Sizes, Steps, problem_of
+from hisopt.instances import MegChannel, MegInstance, StepLimits
+from hisopt.problems import PROBLEMS, Allocation, Clustering, Full, Joint, Meg, Problem, Sizes, Steps, problem_of
 from hisopt.result import Guarantee, SolutionStatus
 from hisopt.solvers.base import Solver, whole_sms
 from hisopt.solvers.clustering.hac import clustered
@@ -31,6 +31,10 @@ def catalogue() -> list[tuple[str, Problem]]:
     for label, problem in [pair for pair in problems if pair[0].endswith(f" {SEEDS[0]}")]:
         if isinstance(problem, Clustering):
             problems.append((f"{label} idle", replace(problem, sizes=Sizes())))
+            continue
+        if isinstance(problem, Meg):
+            one = MegInstance(channel=MegChannel.uniform_distance(1), steps=[4.0], ratios=[0.0])  # type: ignore[arg-type]
+            problems.append((f"{label} idle", Meg(one)))
             continue
         assert isinstance(problem, (Allocation, Joint, Full, Steps))
         instance = problem.instance

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from hisopt.cmdp import Cmdp
 from hisopt.instances.meg import MegInstance
 from hisopt.meg_equations import tables
 from hisopt.solvers.meg import dual, occupancy
-from hisopt.solvers.meg.cmdp import Cmdp
 
 
 def tiny(seed: int) -> Cmdp:

@@ -6,9 +6,9 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
-from hisopt.models.meg import build, extract
+from hisopt.cmdp import Cmdp
+from hisopt.models.cmdp import build, extract
 from hisopt.solvers.meg import occupancy
-from hisopt.solvers.meg.cmdp import Cmdp
 
 
 @pytest.mark.parametrize("discount", [None, 0.0, 0.6, 0.97])

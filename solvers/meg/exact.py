@@ -1,0 +1,162 @@
+"""The exact solvers of mobile edge generation: two programs with proofs of their own, and the Pyomo model in HiGHS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from typing_extensions import override
+
+from hisopt.decision import Decision
+from hisopt.problems import Meg, Problem
+from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.solvers.backend import solve_model
+from hisopt.solvers.base import Solver
+from hisopt.solvers.meg.baselines import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.cmdp import Cmdp
+    from hisopt.solvers.meg.cmdp import CmdpSolution
+
+_PROVEN = 1e-6  # relative
+_UNITS = {"latency": "s", "energy": "J", "latency_chance": "of probability", "energy_chance": "of probability"}
+
+
+def blocked(problem: Meg) -> SolverResult | None:
+    """Say that no action keeps the limits of a slot in some bin, if that is so."""
+    h = problem.blocked
+    if h is None:
+        return None
+    return SolverResult(
+        Termination.INFEASIBLE,
+        message=f"channel bin {h}: no action keeps latency_cap_s and energy_cap_j; the fastest takes "
+        f"{problem.tables.latency[h].min():.4g} s, the thriftiest {problem.tables.energy[h].min():.4g} J",
+    )
+
+
+def too_tight(problem: Meg, violation: float) -> SolverResult:
+    """Say that no policy meets the limits, and what is missing at least."""
+    process = problem.process
+    lowest = [float(process.probability @ np.where(process.allowed, c, np.inf).min(axis=1)) for c in process.costs]
+    alone = [
+        f"{name} {limit:.6g} is below {low:.6g}, its least mean"
+        for name, limit, low in zip(problem.limit_names, process.limits, lowest, strict=True)
+        if low > limit
+    ]
+    reason = "; ".join(alone) or "each limit can be met, but not all together"
+    return SolverResult(
+        Termination.INFEASIBLE,
+        message=f"{reason}; every policy exceeds some limit by {violation:.4%} of it or more",
+        details={"least_violation": violation, "least_means": dict(zip(problem.limit_names, lowest, strict=True))},
+    )
+
+
+def shadow_prices(problem: Meg, multipliers: Any) -> dict[str, dict[str, float | str]]:
+    """Return each limit's multiplier and what it says."""
+    return {
+        name: {
+            "value": float(value),
+            "meaning": f"mean reward gained per {_UNITS[name]} by which the limit on {name} is raised"
+            if value > 0
+            else f"the limit on {name} costs no reward",
+        }
+        for name, value in zip(problem.limit_names, multipliers, strict=True)
+    }
+
+
+def answered(problem: Meg, found: CmdpSolution | None) -> SolverResult:
+    """Return what an exact algorithm found; an optimum where its bound proves it."""
+    if found is None:
+        return SolverResult(Termination.TIME_LIMIT, message="the time passed before a policy was found")
+    if found.policy is None:
+        return too_tight(problem, found.violation)
+    details = {
+        "multipliers": shadow_prices(problem, found.multipliers),
+        "randomised_bins": found.randomised,
+        "iterations": found.iterations,
+    }
+    reward, _ = problem.process.mean(found.policy)
+    proven = relative_gap(reward, found.bound) <= _PROVEN or abs(reward - found.bound) <= 1e-9
+    return SolverResult(
+        Termination.OPTIMAL if proven else Termination.NUMERICAL_ERROR, Decision(policy=found.policy), found.bound,
+        "" if proven else "rounding leaves a gap to the bound", details,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Exact(Solver[Meg]):
+    problems = (Meg,)
+    guarantee = Guarantee.EXACT
+    requires = ("scipy",)
+    packages = ("scipy",)
+    algorithm: ClassVar[str]
+
+    @override
+    def prepare(self) -> None:
+        self._algorithm()
+
+    def _algorithm(self) -> Callable[[Cmdp, float | None], CmdpSolution | None]:
+        raise NotImplementedError
+
+    @override
+    def solve(self, problem: Meg, limits: Limits) -> SolverResult:
+        return blocked(problem) or answered(problem, self._algorithm()(problem.process, limits.time_s))
+
+
+@dataclass(frozen=True)
+class OccupancyLp(_Exact):
+    """The linear program over occupancies in HiGHS, by sifting; a vertex, so at most one random bin a limit that binds."""
+
+    name = "occupancy-lp"
+
+    @override
+    def _algorithm(self) -> Callable[[Cmdp, float | None], CmdpSolution | None]:
+        from hisopt.solvers.meg import occupancy
+
+        return occupancy.solve
+
+
+@dataclass(frozen=True)
+class LagrangianDual(_Exact):
+    """Cutting planes on the Lagrangian dual in one multiplier a limit: no program over the pairs."""
+
+    name = "dual"
+
+    @override
+    def _algorithm(self) -> Callable[[Cmdp, float | None], CmdpSolution | None]:
+        from hisopt.solvers.meg import dual
+
+        return dual.solve
+
+
+@dataclass(frozen=True)
+class MegHighs(Solver[Meg]):
+    """The linear program stated in Pyomo, with the flow balance of a Markov channel, in HiGHS."""
+
+    name = "lp-highs"
+    problems = (Meg,)
+    guarantee = Guarantee.EXACT
+    requires = ("highspy",)
+    packages = ("highspy", "pyomo")
+
+    @override
+    def serves(self, problem: Problem) -> bool:
+        """Where stating the balance is a matter of seconds."""
+        from hisopt.models.meg import LARGEST, coefficients
+
+        return isinstance(problem, Meg) and coefficients(problem) <= LARGEST
+
+    @override
+    def solve(self, problem: Meg, limits: Limits) -> SolverResult:
+        from hisopt.models import meg
+
+        found = blocked(problem) or solve_model("highs", meg, problem, limits)
+        if found.decision is None or found.termination is not Termination.OPTIMAL:
+            return found
+        policy = within(
+            problem, found.decision.probabilities
+        )  # HiGHS' tolerances on tiny occupancies are worth more of a policy
+        return found if policy is None else replace(found, decision=Decision(policy=policy))
