@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hisopt.decision import Decision
     from hisopt.errors import InputError
-    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances import IccInstance, Instance, MegInstance
     from hisopt.instances.files import load, save
     from hisopt.instances.scenario import PRESETS, Scenario
-    from hisopt.problems import Allocation, Clustering, Evaluation, Full, Joint, Problem, Sizes, Steps
+    from hisopt.problems import Allocation, Clustering, Evaluation, Full, Joint, Meg, Problem, Sizes, Steps
     from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
     from hisopt.solvers.base import Deadline, Solver
     from hisopt.solvers.clustering.sum_of_squares.estimator import ExactKMeans
@@ -29,6 +29,7 @@ _PUBLIC = {
     "InputError": "errors",
     "IccInstance": "instances",
     "Instance": "instances",
+    "MegInstance": "instances",
     "load": "instances.files",
     "save": "instances.files",
     "PRESETS": "instances.scenario",
@@ -38,6 +39,7 @@ _PUBLIC = {
     "Evaluation": "problems",
     "Full": "problems",
     "Joint": "problems",
+    "Meg": "problems",
     "Problem": "problems",
     "Sizes": "problems",
     "Steps": "problems",
@@ -56,7 +58,7 @@ _PUBLIC = {
 }
 __all__ = [
     "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "ExactKMeans", "Full", "Guarantee",
-    "IccInstance", "InputError", "Instance", "Joint", "Limits", "Problem", "Run", "Scenario", "Sizes",
+    "IccInstance", "InputError", "Instance", "Joint", "Limits", "Meg", "MegInstance", "Problem", "Run", "Scenario", "Sizes",
     "SolutionStatus", "Solver", "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report",
     "run", "save",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ Made from the registry by `python -m hisopt.solvers.describe`. The name is what 
 `learned`. The idea is the first line of the class's docstring; the file says the source.
 
 `base.py` what a solver is; `registry.py` the table; `backend.py` and `pyomo_scip.py` models in HiGHS and SCIP; `run/`
-processes, limits and checks; `clustering/`, `allocation/`, `joint/`, `full/`, `steps/` one wing a problem; `policy/` the
+processes, limits and checks; `clustering/`, `allocation/`, `joint/`, `full/`, `steps/`, `meg/` one wing a problem; `policy/` the
 users' steps as a game, its learners and its equilibria.
 
 Where is: Algorithm 1 (HAC)? `clustering/hac.py`. The dual bound of `joint`? `joint/scalar_coupling.py`. Reward (33)?

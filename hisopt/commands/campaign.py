@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hisopt.campaign.plan import Plan
     from hisopt.problems import Problem
@@ -37,25 +37,24 @@ class Task:
 def check(plan: Plan) -> None:
     """Raise `InputError` for what can be seen to be wrong without drawing an instance."""
     from hisopt.commands.request import check_words
-    from hisopt.instances.scenario import PRESETS
+    from hisopt.instances.scenario import MEG_PRESETS, PRESETS
     from hisopt.solvers.registry import check_names
 
     check_words(plan.problems, plan.criteria)
     for preset in plan.presets:
-        if preset not in PRESETS:
-            raise InputError(f"presets: unknown {preset!r}; known are {', '.join(PRESETS)}")
+        if preset not in PRESETS and preset not in MEG_PRESETS:
+            raise InputError(f"presets: unknown {preset!r}; known are {', '.join((*PRESETS, *MEG_PRESETS))}")
     check_names(plan.solvers)
 
 
 def tasks(plan: Plan) -> Iterator[Task]:
     """Yield every solve of a campaign, drawing one instance at a time."""
-    from hisopt.commands.request import problems_on
     from hisopt.commands.request import tasks as served
     from hisopt.result import Limits
 
     for source, preset, seed, values in plan.settings():
         drawn = _instance(source, preset, seed, values)
-        instance, problems, _ = problems_on(drawn, plan.problems, plan.criteria, plan.sms)
+        instance, problems = _problems(drawn, plan)
         place = {"instance": instance.content_hash, "source": source, "preset": preset, "instance_seed": seed}
         place |= {"users": instance.users, "clusters": instance.max_clusters, "swept": values}
         for problem, solver in served(problems, plan.solvers, None):
@@ -63,6 +62,17 @@ def tasks(plan: Plan) -> Iterator[Task]:
                 for repetition in range(plan.repetitions):
                     limits = Limits(float(time_s), plan.memory_limit, plan.threads, seed + 1_000_003 * repetition)
                     yield Task(problem, solver, limits, place | {"repetition": repetition})
+
+
+def _problems(drawn: Any, plan: Plan) -> tuple[Any, Sequence[Problem]]:
+    from hisopt.commands.request import problems_on
+    from hisopt.instances import MegInstance
+    from hisopt.problems import problem_of
+
+    if isinstance(drawn, MegInstance):
+        return drawn, [problem_of(kind, drawn) for kind in plan.problems]
+    instance, problems, _ = problems_on(drawn, plan.problems, plan.criteria, plan.sms)
+    return instance, problems
 
 
 def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
@@ -96,12 +106,14 @@ def _instance(source: str, preset: bool, seed: int, values: dict[str, Any]) -> A
     from hisopt.commands.request import resized
     from hisopt.errors import first_error
     from hisopt.instances.files import load
-    from hisopt.instances.scenario import PRESETS
+    from hisopt.instances.scenario import MEG_PRESETS, PRESETS
 
     rest = dict(values)
-    if preset:
+    if preset and source in MEG_PRESETS:
+        instance: Any = MEG_PRESETS[source].sample(seed)
+    elif preset:
         users, clusters = rest.pop("users", None), rest.pop("clusters", None)
-        instance: Any = resized(PRESETS[source], users, clusters).sample(seed)
+        instance = resized(PRESETS[source], users, clusters).sample(seed)
     else:
         instance = load(source)
     for name, value in rest.items():

@@ -110,6 +110,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
 def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
     """Return prompts, their embeddings (N, d) of norm 1 and their clusters (N,)."""
     from hisopt.errors import InputError
+    from hisopt.instances import MegInstance
     from hisopt.instances.files import load as load_instance
     from hisopt.instances.scenario import PRESETS
     from hisopt.solvers.clustering.hac import average_linkage
@@ -118,7 +119,7 @@ def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
     source, wanted, given = options["prompts"], options["clusters"], None
     if source is None or source.endswith(".json"):
         instance = PRESETS["paper"].sample(seed=0) if source is None else load_instance(source)
-        if instance.prompts is None:
+        if isinstance(instance, MegInstance) or instance.prompts is None:
             raise InputError(f"{source}: prompts: missing, and public prompts are made from them")
         prompts = list(instance.prompts)
         embeddings = embed(prompts) if instance.embeddings is None else instance.embeddings

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hisopt.commands.common import flag
 from hisopt.commands.variation import reweighted, varied
 from hisopt.errors import InputError
-from hisopt.problems import problem_of
+from hisopt.instances import MegInstance
+from hisopt.problems import Meg, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisopt.arrays import FloatArray
     from hisopt.commands.solve_options import SolveOptions
-    from hisopt.instances import IccInstance, Instance
+    from hisopt.instances import AnyInstance, IccInstance, Instance
     from hisopt.instances.scenario import Scenario
     from hisopt.problems import Criterion, Problem
     from hisopt.solvers.base import Solver
@@ -29,7 +31,7 @@ class Setting:
     ``seed`` of the draw and of the solvers, ``notes`` on what was filled in.
     """
 
-    instance: Instance | IccInstance
+    instance: AnyInstance
     source: str
     sampled: bool
     seed: int
@@ -48,14 +50,17 @@ class Setting:
         }
 
     @property
+    def system(self) -> Instance | IccInstance:
+        """The instance, known to have users; `InputError` where it is one of MEG."""
+        if isinstance(self.instance, MegInstance):
+            raise InputError(f"{self.source}: an instance of the model 'meg' has no users")
+        return self.instance
+
+    @property
     def heading(self) -> str:
         """The place in one line."""
         source = f"preset {self.source}" if self.sampled else self.source
-        instance = self.instance
-        return (
-            f"{source}: N = {instance.users:,} users, M = {instance.max_clusters:,} clusters, seed {self.seed}, "
-            f"hash {instance.content_hash}"
-        )
+        return f"{source}: {self.instance.size}, seed {self.seed}, hash {self.instance.content_hash}"
 
 
 def settings(options: SolveOptions) -> list[Setting]:
@@ -71,6 +76,9 @@ def settings(options: SolveOptions) -> list[Setting]:
             raise InputError(f"--seed: is {seed}, must be >= 0")
         instance = _instance(options, seed, corpus)
         source = options.instance if options.instance is not None else options.scenario
+        if isinstance(instance, MegInstance):
+            found.append(_meg(instance, options, source, seed))
+            continue
         instance, measured = _profiled(instance, options.profile)
         instance, fitted = _with_quality(instance, options)
         instance = reweighted(instance, options.weights)
@@ -88,6 +96,18 @@ def settings(options: SolveOptions) -> list[Setting]:
             )
         )
     return found
+
+
+def _meg(instance: MegInstance, options: SolveOptions, source: str, seed: int) -> Setting:
+    """Return the one problem of an instance of MEG; raise `InputError` for options that mean nothing to it."""
+    for name in ("users", "clusters", "prompts", "embeddings", "normalise", "criteria", "profile", "quality", "weights",
+                 "modules", "public_prompt", "schemes"):  # fmt: skip
+        if getattr(options, name) not in (None, (), False):
+            raise InputError(f"{flag(name)}: means nothing to an instance of the model 'meg'")
+    for kind in options.kinds:
+        if kind != Meg.kind:
+            raise InputError(f"problem {kind}: not defined for an instance of the model 'meg'")
+    return Setting(instance, source, options.instance is None, seed, (Meg(instance),))
 
 
 def check_words(kinds: Sequence[str], criteria: Sequence[str]) -> None:
@@ -118,9 +138,9 @@ def _corpus(options: SolveOptions) -> Corpus | None:
     return Corpus(blank, blank, blank, vectors)
 
 
-def _instance(options: SolveOptions, seed: int, corpus: Corpus | None) -> Instance | IccInstance:
+def _instance(options: SolveOptions, seed: int, corpus: Corpus | None) -> AnyInstance:
     from hisopt.instances.files import load
-    from hisopt.instances.scenario import PRESETS
+    from hisopt.instances.scenario import MEG_PRESETS, PRESETS
     from hisopt.text.vectors import read
 
     if options.instance is not None:
@@ -128,12 +148,14 @@ def _instance(options: SolveOptions, seed: int, corpus: Corpus | None) -> Instan
         if given:
             raise InputError(f"--{given[0]}: samples an instance, but {options.instance} is given")
         instance = load(options.instance, normalise=options.normalise)
-        if options.embeddings is None:
+        if options.embeddings is None or isinstance(instance, MegInstance):
             return instance
         return _with_embeddings(instance, read(options.embeddings, normalise=options.normalise), options.embeddings)
     preset = options.scenario
+    if preset in MEG_PRESETS:
+        return MEG_PRESETS[preset].sample(seed)
     if preset not in PRESETS:
-        raise InputError(f"--preset: unknown {preset!r}; known are {', '.join(PRESETS)}")
+        raise InputError(f"--preset: unknown {preset!r}; known are {', '.join((*PRESETS, *MEG_PRESETS))}")
     scenario = PRESETS[preset]
     if corpus is not None and scenario.subjects is None:
         name = "prompts" if options.prompts is not None else "embeddings"

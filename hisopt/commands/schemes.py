@@ -105,7 +105,7 @@ def compare(settings: Sequence[Setting], schemes: Sequence[Scheme], options: Sol
     """
     solvers = options.solvers or (None,)
     return [
-        [row(setting.instance, scheme, solver, options, setting.seed) for scheme in schemes for solver in solvers]
+        [row(setting.system, scheme, solver, options, setting.seed) for scheme in schemes for solver in solvers]
         for setting in settings
     ]
 
@@ -167,7 +167,7 @@ def without_problems(settings: Sequence[Setting]) -> list[Setting]:
 
     found = []
     for setting in settings:
-        instance = setting.instance
+        instance = setting.system
         if instance.embeddings is None and instance.prompts is not None:
             instance = instance.replace(embeddings=embed(instance.prompts))
         found.append(replace(setting, instance=instance))

@@ -50,7 +50,7 @@ class SolveOptions:
     @property
     def scenario(self) -> str:
         """Name of the preset that instances are drawn from, where none is given."""
-        return self.preset or "small"
+        return self.preset or ("meg" if set(self.kinds) == {"meg"} else "small")
 
     def check(self) -> None:
         """Raise `InputError` for numbers and combinations that cannot be."""

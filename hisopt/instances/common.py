@@ -261,6 +261,11 @@ class System(Data):
         return np.asarray((matrix + matrix.T) / 2)
 
     @property
+    def size(self) -> str:
+        """N and M in words."""
+        return f"N = {self.users:,} users, M = {self.max_clusters:,} clusters"
+
+    @property
     def vectors(self) -> FloatArray:
         """The embeddings, shape (N, d), known to be there; `InputError` where they are not."""
         if self.embeddings is None:

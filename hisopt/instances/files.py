@@ -18,14 +18,15 @@ from pydantic import ValidationError
 
 from hisopt.errors import InputError, all_errors
 from hisopt.files import write_atomically, write_bytes_atomically, written_through
-from hisopt.instances import SCHEMA_VERSION, IccInstance, Instance
+from hisopt.instances import SCHEMA_VERSION, AnyInstance, IccInstance, Instance, MegInstance
+from hisopt.instances.meg_table import read_errors
 from hisopt.text.vectors import read_npy, scaled
 
 PARQUET_FROM = 20_000  # users from which per-user arrays go to a Parquet file
 _MOST_ERRORS = 10
 
 
-def save(instance: Instance | IccInstance | Any, path: str | Path) -> None:
+def save(instance: AnyInstance, path: str | Path) -> None:
     """Write an instance; embeddings go to a .npy file of the same name, from 20,000 users on all arrays to Parquet.
 
     Into a pipe or a device everything goes as JSON.
@@ -33,7 +34,7 @@ def save(instance: Instance | IccInstance | Any, path: str | Path) -> None:
     path = Path(path)
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": type(instance).model}
     document.update(instance.model_dump(mode="python", exclude_none=True))
-    if written_through(path):
+    if written_through(path) or isinstance(instance, MegInstance):
         pass
     elif instance.users >= PARQUET_FROM:
         columns = _split_columns(document, instance.users)
@@ -47,7 +48,7 @@ def save(instance: Instance | IccInstance | Any, path: str | Path) -> None:
     write_atomically(path, _readable(document) + "\n")
 
 
-def load(path: str | Path, *, normalise: bool = False) -> Instance | IccInstance:
+def load(path: str | Path, *, normalise: bool = False) -> AnyInstance:
     """Read an instance from JSON, or from the JSON results of `hisopt.solve`.
 
     ``normalise`` scales the rows of its embeddings to norm 1. Raises `InputError` with the file and every field that
@@ -61,8 +62,10 @@ def load(path: str | Path, *, normalise: bool = False) -> Instance | IccInstance
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise InputError(f"{path}: schema_version: is {version!r}, this release reads {SCHEMA_VERSION}")
     model = document.pop("model", None)
+    if model == MegInstance.model:
+        return _meg(path, document)
     if model not in (Instance.model, IccInstance.model):
-        raise InputError(f"{path}: model: is {model!r}, must be 'his' or 'icc'")
+        raise InputError(f"{path}: model: is {model!r}, must be 'his', 'icc' or 'meg'")
     if (columns := document.pop("columns", None)) is not None:
         _join_columns(document, path, columns)
     try:
@@ -83,24 +86,41 @@ def load(path: str | Path, *, normalise: bool = False) -> Instance | IccInstance
         raise InputError(f"{path}: " + "; ".join(found[:_MOST_ERRORS]) + more) from None
 
 
+def _meg(path: Path, document: dict[str, Any]) -> MegInstance:
+    """Return an instance of MEG; its ``distortion`` may name a CSV beside the file, with the columns n, beta and mse."""
+    if isinstance(name := document.get("distortion"), str):
+        if given := [field for field in ("steps", "ratios") if field in document]:
+            raise InputError(f"{path}: {given[0]}: is what {name} says; leave it out")
+        try:
+            document |= read_errors(_beside(path, name))
+        except InputError as error:
+            raise InputError(f"{path}: distortion: {error}") from None
+    try:
+        return MegInstance(**document)
+    except ValidationError as error:
+        raise InputError(f"{path}: " + "; ".join(all_errors(error)[:_MOST_ERRORS])) from None
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of instance files."""
     forms: list[dict[str, Any]] = []
     definitions: dict[str, Any] = {}
-    for kind in (Instance, IccInstance):
+    beside = {
+        "embeddings": "unit-norm rows, shape (N, d); or the name of a .npy file beside this one",
+        "distortion": "mean squared errors, shape (A, B); or the name of a CSV beside this one with columns n, beta, mse",
+    }
+    for kind in (Instance, IccInstance, MegInstance):
         form = kind.model_json_schema(mode="validation")
         definitions |= form.pop("$defs", {})
         fields = form["properties"]
-        fields["embeddings"] = {
-            "description": "unit-norm rows, shape (N, d); or the name of a .npy file beside this one",
-            "anyOf": [*fields["embeddings"]["anyOf"], {"type": "string"}],
-        }
-        form["properties"] = {
-            "schema_version": {"const": SCHEMA_VERSION},
-            "model": {"const": kind.model},
-            "columns": {"type": "string", "description": "a Parquet file beside this one that holds per-user arrays"},
-        } | fields
-        form["required"] = ["schema_version", "model", *form["required"]]
+        for name in beside.keys() & fields.keys():
+            fields[name] = {"description": beside[name], "anyOf": [*fields[name]["anyOf"], {"type": "string"}]}
+        about: dict[str, Any] = {"schema_version": {"const": SCHEMA_VERSION}, "model": {"const": kind.model}}
+        if kind is not MegInstance:
+            columns = "a Parquet file beside this one that holds per-user arrays"
+            about["columns"] = {"type": "string", "description": columns}
+        form["properties"] = about | fields
+        form["required"] = ["schema_version", "model", *form.get("required", ())]
         forms.append(form)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -146,10 +166,18 @@ def _of_results(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     inner = document.get("instance")
     if not isinstance(inner, dict):
         raise InputError(f"{path}: instance: missing")
-    if "radio" not in inner:
+    if inner.get("model") != MegInstance.model and "radio" not in inner:
         raise InputError(f"{path}: results of {PARQUET_FROM:,} users and more do not hold their instance")
     inner.setdefault("schema_version", SCHEMA_VERSION)  # results written before this field was
-    return {key: value for key, value in inner.items() if key not in ("hash", "preset", "seed", "source")}
+    return {key: value for key, value in inner.items() if key not in _PLACE - _own(inner)}
+
+
+_PLACE = {"hash", "preset", "seed", "source", "users", "max_clusters"}  # what results say besides the instance
+
+
+def _own(inner: dict[str, Any]) -> set[str]:
+    """Return which of those are fields of the instance itself."""
+    return set() if inner.get("model") == MegInstance.model else {"users", "max_clusters"}
 
 
 def _beside(path: Path, name: str) -> Path:

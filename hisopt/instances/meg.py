@@ -193,8 +193,8 @@ class MegInstance(Data):
     model: ClassVar[Literal["meg"]] = "meg"
 
     channel: MegChannel = Field(default_factory=MegChannel.uniform_distance)
-    steps: RealVector = np.array(_STEPS, dtype=np.float64)
-    ratios: RealVector = np.array(_RATIOS)
+    steps: RealVector = Field(default_factory=lambda: np.array(_STEPS, dtype=np.float64))
+    ratios: RealVector = Field(default_factory=lambda: np.array(_RATIOS))
     distortion: RealMatrix | None = None
     bandwidth_hz: float = Field(default=1e6, gt=0)
     power_w: float = Field(default=1.0, gt=0)
@@ -254,6 +254,11 @@ class MegInstance(Data):
     def max_clusters(self) -> int:
         """1: there is nobody to share with."""
         return 1
+
+    @property
+    def size(self) -> str:
+        """H, A and B in words."""
+        return f"{self.channel.bins:,} channel bins, {len(self.steps)} steps x {len(self.ratios)} merging ratios"
 
     @property
     def actions(self) -> int:

@@ -10,7 +10,18 @@ from pydantic import ValidationError
 
 from hisopt.arrays import FloatArray, IntArray
 from hisopt.errors import InputError, first_error
-from hisopt.instances import Gpu, IccInstance, Instance, Latent, QualityTable, Radio, StepLimits, Weights
+from hisopt.instances import (
+    Gpu,
+    IccInstance,
+    Instance,
+    Latent,
+    MegChannel,
+    MegInstance,
+    QualityTable,
+    Radio,
+    StepLimits,
+    Weights,
+)
 from hisopt.text.corpus import Corpus, shipped
 
 
@@ -143,3 +154,32 @@ PRESETS: dict[str, Scenario] = {
         Scenario("large", users=10_000, max_clusters=100, subjects=None, edge_sms=(108_000, 162_000)),
     )
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MegScenario:
+    """A setting of mobile edge generation; there is nothing to draw, as the channel's distribution is part of an instance."""
+
+    name: str
+    correlation: float | None = None
+    centralised: bool = False
+
+    def sample(self, seed: int = 0) -> MegInstance:
+        """Return the instance, whatever the seed; raise `InputError` for a negative one."""
+        if seed < 0:
+            raise InputError(f"seed: is {seed}, must be >= 0")
+        if self.correlation is None:
+            instance = MegInstance()
+        else:
+            instance = MegInstance(channel=MegChannel.gauss_markov(correlation=self.correlation))
+        return instance.centralised() if self.centralised else instance
+
+
+MEG_PRESETS: dict[str, MegScenario] = {
+    scenario.name: scenario
+    for scenario in (
+        MegScenario("meg"),
+        MegScenario("meg-markov", correlation=0.9),
+        MegScenario("meg-centralised", centralised=True),
+    )
+}
