@@ -15,7 +15,7 @@ def test_the_corpus_is_large_and_varied() -> None:
     assert len(corpus.prompts) >= 240
     assert len(set(corpus.prompts)) == len(corpus.prompts)
     assert len(set(corpus.subjects)) >= 12
-    assert all(corpus.negative_prompts)
+    assert 170 <= sum(map(bool, corpus.negative_prompts)) < 240  # others have no adjective that could be turned
     assert corpus.embeddings.shape == (len(corpus.prompts), 384)
     np.testing.assert_allclose(np.linalg.norm(corpus.embeddings, axis=1), 1)
     assert (Path(hisopt.__file__).parent / "data" / "prompts.npy").stat().st_size < 1_000_000

@@ -19,6 +19,8 @@ from hisopt import PRESETS
 from hisopt.errors import InputError
 from hisopt.instances.files import save
 from hisopt.text.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
+from hisopt.text.extract import unshared_words
+from hisopt.text.negative import negative_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,7 +219,10 @@ def test_the_program_extracts(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "o.json").read_text())
     assert found["prompts"] == list(instance.prompts)
     assert len(found["public_prompts"]) == max(found["clusters"]) + 1 == instance.max_clusters
-    assert len(found["negative_prompts"]) == instance.users
+    assert found["negative_prompts"] == [one.text for one in negative_prompts(instance.prompts)]
+    done = program(str(tmp_path / "i.json"), "--negative-style", "unshared", "--format", "json", cwd=tmp_path)
+    public = found["public_prompts"][found["clusters"][0]]
+    assert json.loads(done.stdout)["negative_prompts"][0] == unshared_words(instance.prompts[0], public)
     means = found["mean_similarity"]
     assert means["most_central_member"] <= means["public"] <= means["ideal_centroid"] <= 1
 

@@ -38,6 +38,10 @@ METHODS = ("extract", "endpoint", "gguf")
 @click.option("--retries", type=int, default=3, show_default=True, help="endpoint: repetitions of a failed request.")
 @click.option("--cache", metavar="FOLDER", help="Keeps a model's answers. [default: ~/.cache/hisopt/chat]")
 @click.option("--negative/--no-negative", default=True, show_default=True, help="Write negative prompts as well.")
+@click.option(
+    "--negative-style", type=click.Choice(["antonyms", "unshared"]), default="antonyms", show_default=True,
+    help="antonyms: the user's prompt with opposite adjectives, as published; unshared: what the public prompt alone has.",
+)  # fmt: skip
 @click.option("--output", metavar="FILE", help="Write all prompts as JSON.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.version_option(__version__, prog_name="hisopt")
@@ -63,7 +67,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
     """Return clusters, public and negative prompts and their similarities as plain data."""
     import numpy as np
 
-    from hisopt.text import chat, extract
+    from hisopt.text import chat, extract, negative
     from hisopt.text.corpus import embed, unit_rows
 
     model = _model(options)
@@ -80,12 +84,16 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
 
     def negative_of(n: int) -> str:
         common = public[clusters[n]]
+        if options["negative_style"] == "antonyms":
+            if model is None:
+                return negative.negative_prompts([prompts[n]])[0].text
+            return chat.negative_prompt(model, prompts[n])
         if model is None:
             return extract.unshared_words(prompts[n], common)
         return chat.unshared_phrases(model, prompts[n], common)
 
     public = _each("public prompt", public_of, len(groups))
-    negative = _each("negative prompt", negative_of, len(prompts)) if options["negative"] else None
+    unwanted = _each("negative prompt", negative_of, len(prompts)) if options["negative"] else None
     sums = [embeddings[members].sum(axis=0) if len(members) else embeddings[0] for members in groups]
     ideal = unit_rows(np.array(sums))
     central = np.array([
@@ -101,7 +109,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
         "prompts": prompts,
         "clusters": clusters.tolist(),
         "public_prompts": public,
-        "negative_prompts": negative,
+        "negative_prompts": unwanted,
         "similarity": {name: values.tolist() for name, values in found.items()},
         "mean_similarity": {name: float(values.mean()) for name, values in found.items()},
     }

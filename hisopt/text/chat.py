@@ -28,6 +28,12 @@ UNSHARED = (
     "occur in the first description and are unwanted in the second. No explanation."
 )
 
+NEGATIVE = (
+    "You write the opposite of an image description. Answer with a single line: the same description, with the same subject "
+    "and structure, in which every adjective is replaced by an antonym. A fluffy white cat with blue eyes becomes a sleek "
+    "black cat with yellow eyes. No explanation."
+)
+
 
 class Model(Protocol):
     """A language model that answers one question."""
@@ -191,6 +197,15 @@ def unshared_phrases(model: Model, prompt: str, public: str) -> str:
     Ours; the journal paper's NPI is another text: the user's own prompt with its adjectives turned into antonyms.
     """
     return _line(model.answer(UNSHARED, f"First: {public}\nSecond: {prompt}"))
+
+
+def negative_prompt(model: Model, prompt: str) -> str:
+    """Return a model's negative prompt as published (NPI): the prompt with its adjectives turned into antonyms.
+
+    Empty where the model writes nothing, or the prompt itself, which would suppress what the user wants.
+    """
+    found = _line(model.answer(NEGATIVE, prompt))
+    return "" if found.casefold().strip(" .") == prompt.casefold().strip(" .") else found
 
 
 def _line(answer: str) -> str:

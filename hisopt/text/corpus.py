@@ -33,8 +33,8 @@ _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 class Corpus:
     """Prompts with their subjects (empty where unknown), negative prompts and unit-norm embeddings (prompts, d).
 
-    The negative prompts of the shipped corpus are one list of common image faults a subject. They are not the journal
-    paper's NPI, which keeps a prompt's subject and turns its adjectives into antonyms.
+    The negative prompts of the shipped corpus are those of `hisopt.text.negative`, the journal paper's NPI: a prompt with its
+    adjectives turned into antonyms; empty for a quarter of the prompts, which have no adjective with a known one.
     """
 
     prompts: tuple[str, ...]

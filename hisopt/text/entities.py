@@ -1,66 +1,78 @@
-"""The main entity of a prompt: the head noun of its first noun phrase, by rules of our own and without any model."""
+"""The main entity of a prompt: the head of its first noun phrase, found by spaCy's tagger and parser."""
 
 from __future__ import annotations
 
+import csv
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hisopt.text.extract import words_of
+from hisopt.text.tagging import lemma, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SKIPPED = frozenset({"a", "an", "the", "two", "three", "some", "many", "of", "his", "her", "its", "their"})
-_ENDS = frozenset({
-    "in", "on", "at", "by", "with", "and", "or", "for", "to", "from", "into", "onto", "over", "under", "above", "below",
-    "behind", "beside", "near", "through", "across", "along", "around", "between", "after", "before", "who", "that",
-    "seen", "lit", "covered", "asleep", "reflected", "made", "full", "turned", "packed", "wrapped", "hidden", "stuck",
+    from spacy.tokens import Doc, Token
+
+# Nouns that say how much of a thing there is, what holds it or what shows it: of "a bowl of ramen" the entity is the ramen
+_PICTURES = frozenset({
+    "photo", "photograph", "picture", "image", "portrait", "painting", "watercolour", "watercolor", "drawing", "sketch",
+    "illustration", "render", "rendering", "print", "poster", "close-up", "closeup", "view", "shot", "scene", "silhouette",
+    "sculpture", "statue", "snapshot", "panorama", "engraving", "mosaic", "mural",
 })  # fmt: skip
 _MEASURES = frozenset({
-    "portrait", "bowl", "plate", "slice", "stack", "pot", "cup", "jar", "loaf", "fleet", "colony", "layers", "rows",
-    "bouquet", "field", "surface", "row", "pile", "convoy", "army",
+    "bowl", "plate", "cup", "mug", "glass", "bottle", "jar", "pot", "pan", "basket", "box", "bag", "bucket", "crate", "tray",
+    "vase", "pitcher", "jug", "barrel", "slice", "piece", "loaf", "stack", "pile", "heap", "pair", "couple", "set", "bunch",
+    "bouquet", "cluster", "row", "line", "group", "crowd", "herd", "flock", "school", "swarm", "pack", "pride", "colony",
+    "fleet", "convoy", "caravan", "army", "team", "band", "field", "layer", "handful", "drop", "bed", "patch",
 })  # fmt: skip
-_ATTRIBUTIVE = frozenset(
-    {"sailing", "fishing", "rowing", "racing", "living", "reading", "dining", "floating", "winding"}
-)
-
-
-def main_entity(prompt: str) -> str:
-    """Return the head noun of the first noun phrase in the singular; of "a bowl of ramen", what the bowl holds.
-
-    A phrase ends at a preposition or conjunction, at a verb form in -ing that is not one of a few that stand before nouns,
-    or at one in -ed before a preposition. A prompt without words has the empty entity. Other words for the same thing are
-    other entities: the shipped 240 prompts have 194. Of their pairs with one entity 96 % have one subject of the corpus, of
-    those with one subject 6 % one entity.
-    """
-    phrase: list[str] = []
-    words = words_of(prompt)
-    for place, word in enumerate(words):
-        follows = place + 1 < len(words)
-        if word == "of":
-            if phrase and phrase[-1] in _MEASURES:
-                phrase = []
-                continue
-            break
-        if word in _SKIPPED and not phrase:
-            continue
-        verb = word.endswith("ing") and word not in _ATTRIBUTIVE
-        verb |= word.endswith("ed") and len(word) > 3 and follows and words[place + 1] in _ENDS
-        if word in _ENDS or word in _SKIPPED or (verb and phrase and follows):
-            if phrase:
-                break
-            continue
-        phrase.append(word)
-    return _singular(phrase[-1]) if phrase else ""
+_SHIPPED = Path(__file__).parents[1] / "data" / "prompts.csv"
 
 
 def main_entities(prompts: Sequence[str]) -> list[str]:
-    """Return the main entity of each prompt."""
-    return [main_entity(prompt) for prompt in prompts]
+    """Return the main entity of each prompt: a singular noun in lower case, empty for a prompt without words.
+
+    It is the head of the first noun phrase; of a measure, a holder or a picture "of" something, that something. Other words
+    for one thing are other entities: "kitten" is not "cat". Those of the shipped prompts are kept; others need the extra
+    ``text`` (spaCy and its small English model). Raises `InputError` without it.
+    """
+    kept = _kept()
+    unknown = [prompt for prompt in dict.fromkeys(prompts) if prompt not in kept]
+    found = dict(zip(unknown, map(_entity, parsed(unknown)), strict=True)) if unknown else {}
+    return [kept[prompt] if prompt in kept else found[prompt] for prompt in prompts]
 
 
-def _singular(noun: str) -> str:
-    if noun.endswith("ies") and len(noun) > 4:
-        return noun[:-3] + "y"
-    if noun.endswith(("ches", "shes", "sses", "xes")):
-        return noun[:-2]
-    return noun[:-1] if noun.endswith("s") and not noun.endswith(("ss", "us", "is")) else noun
+def parsed_entities(prompts: Sequence[str]) -> list[str]:
+    """Return the main entities by spaCy alone, see `main_entities`."""
+    return [_entity(doc) for doc in parsed(prompts)]
+
+
+@cache
+def _kept() -> dict[str, str]:
+    with _SHIPPED.open(encoding="utf-8", newline="") as file:
+        return {row["prompt"]: row["entity"] for row in csv.DictReader(file) if row.get("entity")}
+
+
+def _entity(doc: Doc) -> str:
+    heads = [chunk.root for chunk in doc.noun_chunks] or [t for t in doc if t.pos_ in ("NOUN", "PROPN")]
+    if not heads:
+        words = [t for t in doc if not (t.is_punct or t.is_space)]
+        return lemma(words[0]) if words else ""
+    head = heads[0]
+    while _is_measure(head) and (inner := _object_of(head)) is not None:
+        head = inner
+    return lemma(head)
+
+
+def _is_measure(noun: Token) -> bool:
+    hyphened = noun.i > 1 and noun.nbor(-1).text == "-"  # "close-up" is three tokens
+    word = f"{noun.nbor(-2).lower_}-{noun.lower_}" if hyphened else lemma(noun)
+    return word in _PICTURES | _MEASURES
+
+
+def _object_of(noun: Token) -> Token | None:
+    """What follows "of" after a noun."""
+    for child in noun.rights:
+        if child.lower_ == "of":
+            return next((t for t in child.children if t.dep_ == "pobj"), None)
+    return None

@@ -17,7 +17,6 @@ from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.schemes.groups import group, member_similarity
 from hisopt.solvers.schemes.phases import solve_kept, solve_split
 from hisopt.solvers.schemes.schemes import SCHEMES, Scheme, scheme_instance, scheme_problem, solve_scheme
-from hisopt.text.entities import main_entity
 
 LIMITS = Limits(60.0)
 
@@ -143,22 +142,6 @@ def test_other_solvers_serve_schemes() -> None:
         solve_scheme(instance, "his", solver="hac")
     with pytest.raises(InputError, match="scheme cached: has the exact solver alone"):
         solve_scheme(instance, "cached", solver="greedy")
-
-
-@pytest.mark.parametrize(
-    ("prompt", "noun"),
-    [
-        ("a black cat watching rain run down a kitchen window", "cat"),
-        ("two tabby cats sharing a sunny windowsill", "cat"),
-        ("a steaming bowl of ramen with an egg", "ramen"),
-        ("a wooden sailing ship fighting high waves", "ship"),
-        ("fireworks over the river", "firework"),
-        ("a siamese cat curled around a warm teapot", "cat"),
-        ("", ""),
-    ],
-)
-def test_main_entities(prompt: str, noun: str) -> None:
-    assert main_entity(prompt) == noun
 
 
 def test_bad_input() -> None:
