@@ -1,21 +1,27 @@
 from __future__ import annotations
 
 import ast
+import os
+import resource
+import signal
 import tomllib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from hisopt.experiments.campaigns import mutation
+from hisopt.experiments.campaigns import mutants, mutation, mutation_trials
+from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 SOURCE = b'''"""Doc 2."""
 def f(x: int, low=0.5):
     """Return 3."""
     assert x > 1
     loss = x - low
+    lost = max(low - x, 0)
     if x < 2 and not low:
         return max(abs(x), low)
     return x[1:3]
@@ -23,7 +29,7 @@ def f(x: int, low=0.5):
 
 
 def texts(source: bytes) -> set[str]:
-    found = mutation.mutants("solvers/size_limits.py", source)
+    found = mutants.mutants("solvers/size_limits.py", source)
     return {mutant.apply(source).decode() for mutant in found}
 
 
@@ -34,9 +40,10 @@ def texts(source: bytes) -> set[str]:
         ("x < 2", "(x > 2)"),
         ("x - low", "(x + low)"),
         ("loss = x - low", "loss = 0.8 * (x - low)"),
+        ("max(low - x, 0)", "(0.8 * max(low - x, 0))"),
         ("< 2", "< 2.2"),
         ("< 2", "< 1.8"),
-        ("max(", "min("),
+        ("max(abs", "min(abs"),
         ("abs(x)", "x"),
         ("x < 2 and not low", "(x < 2 or not low)"),
         ("x < 2 and not low", "(not (x < 2 and (not low)))"),
@@ -56,7 +63,7 @@ def test_words_assertions_and_types_stay() -> None:
 @pytest.mark.parametrize("module", mutation.TESTS)
 def test_every_mutant_is_python_and_every_mapped_test_exists(module: str) -> None:
     source = (mutation.ROOT / module).read_bytes()
-    found = mutation.mutants(module, source)
+    found = mutants.mutants(module, source)
     assert len(found) > 30
     assert all(mutant.apply(source) != source for mutant in found)
     for mutant in found[::10]:
@@ -69,15 +76,68 @@ def test_equivalent_mutants_are_mutants_and_have_a_reason() -> None:
     for entry in listed:
         source = (mutation.ROOT / entry["module"]).read_bytes()
         assert entry["reason"]
-        assert any(mutation.equivalent(source, m, [entry]) for m in mutation.mutants(entry["module"], source)), entry
+        assert any(mutants.equivalent(source, m, [entry]) for m in mutants.mutants(entry["module"], source)), entry
 
 
-def test_tests_kill_survive_or_time_out(tmp_path: Path) -> None:
-    (tmp_path / "test_one.py").write_text("def test_one():\n    assert 1 + 1 == 2\n")
-    (tmp_path / "test_two.py").write_text("def test_two():\n    assert 1 + 1 == 3\n")
-    (tmp_path / "test_three.py").write_text("def test_three():\n    while True: pass\n")
-    assert mutation.run_tests(tmp_path, ["test_one.py"], 60)[0] == "survived"
-    outcome, why, _ = mutation.run_tests(tmp_path, ["test_one.py", "test_two.py"], 60)
-    assert outcome == "killed"
-    assert "test_two" in why
-    assert mutation.run_tests(tmp_path, ["test_three.py"], 2)[0] == "timeout"
+def test_listed_by_function_line_or_change() -> None:
+    found = [m for m in mutants.mutants("a.py", SOURCE) if m.change(SOURCE) == ("x < 2", "(x > 2)")]
+    assert [mutant.place.function for mutant in found] == ["f"]
+    entry = {"module": "a.py", "reason": "why"}
+    for more in ({"function": "f"}, {"line": "if x < 2 and not low:"}, {"old": "x < 2", "new": "(x > 2)"}):
+        assert mutants.equivalent(SOURCE, found[0], [{**entry, **more}]) == "why"
+    for other in ({"function": "g"}, {"line": "return x[1:3]"}, {"old": "x < 2", "new": "(x <= 2)"}):
+        assert mutants.equivalent(SOURCE, found[0], [{**entry, **other}]) is None
+
+
+def test_keys_tell_mutants_apart_and_outlive_changes_elsewhere() -> None:
+    found = mutants.mutants("a.py", SOURCE)
+    keys = [mutant.key(SOURCE) for mutant in found]
+    assert len(set(keys)) == len(found)
+    later = b"import os\n\n\n" + SOURCE + b"\n\ndef g():\n    pass\n"
+    inside = {m.key(SOURCE) for m in found if m.place.function and m.place.first}
+    assert inside <= {mutant.key(later) for mutant in mutants.mutants("a.py", later)}
+
+
+def test_forks_say_what_they_did_and_how_they_ended() -> None:
+    def ends(say: Callable[[str], None]) -> None:
+        say("one")
+        say("two")
+
+    def fails(say: Callable[[str], None]) -> None:
+        say("one")
+        os._exit(3)
+
+    def hangs(say: Callable[[str], None]) -> None:
+        say("one")
+        resource.setrlimit(resource.RLIMIT_CPU, (1, resource.RLIM_INFINITY))
+        while True:
+            pass
+
+    assert mutation_trials.fork(ends, 60) == (0, ["one", "two"])
+    assert mutation_trials.fork(fails, 60) == (3, ["one"])
+    assert mutation_trials.fork(hangs, 60) == (-signal.SIGXCPU, ["one"])
+
+
+def test_lines_that_run_are_seen() -> None:
+    file = mutants.__file__
+    with mutation_trials.traced({file: "it"}) as lines:
+        mutants.mutants("a.py", b"x = 1 - 2")
+    source = (mutation.ROOT / "experiments/campaigns/mutants.py").read_text().splitlines()
+    run = {source[line - 1].strip() for line in lines["it"]}
+    assert "def variants(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:" in run
+    assert 'yield "loop", ast.Continue() if isinstance(node, ast.Break) else ast.Break()' not in run
+
+
+def test_exchanged_code_runs_wherever_it_was_imported() -> None:
+    module = "solvers/clustering/branch_bound/merged_users.py"
+    source = (mutation.ROOT / module).read_bytes()
+    change = ("groups - (groups > j)", "(groups + (groups > j))")
+    mutant = next(m for m in mutants.mutants(module, source) if m.change(source) == change)
+
+    def child(say: Callable[[str], None]) -> None:
+        say(str(Weighted.of(np.eye(3)).merge(0, 1).groups.tolist()))
+        mutation_trials.exchange(mutant, source)
+        say(str(Weighted.of(np.eye(3)).merge(0, 1).groups.tolist()))
+
+    assert mutation_trials.fork(child, 60) == (0, ["[0, 0, 1]", "[0, 0, 3]"])
+    assert Weighted.of(np.eye(3)).merge(0, 1).groups.tolist() == [0, 0, 1]
