@@ -81,7 +81,11 @@ _PRESETS = ("small", "paper", "icc", "large", "meg", "meg-markov", "meg-centrali
 @click.option(
     "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
 )
-@click.option("--profile", metavar="FILE", help="Parameters that hisopt.profile found, in place of Table II's.")
+@click.option(
+    "--profile",
+    metavar="FILE|NAME",
+    help="Parameters that hisopt.profile found, or a100-mlenergy or h100-mlenergy, in place of Table II's.",
+)
 @click.option("--quality", metavar="FILE", help="Quality table fitted by hisopt.fit, in place of the instance's.")
 @click.option("--weights", metavar="Q,D,E", help="Weights of quality, delay (s) and energy (J), as in 1,0.01,3e-6.")
 @click.option("--modules", metavar="NAMES", help="Quality with the modules ('sim,npi') or without ('none').")
