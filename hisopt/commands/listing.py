@@ -54,3 +54,11 @@ def print_example() -> None:
     from hisopt.files import deliver
 
     deliver((Path(__file__).parents[1] / "data" / "example.json").read_text(encoding="utf-8"), None, ".json")
+
+
+def print_parameters() -> None:
+    """Print every parameter with its value, whose number it is, and where from."""
+    from hisopt.files import deliver
+    from hisopt.instances.provenance import explained
+
+    deliver(explained(), None, ".txt")

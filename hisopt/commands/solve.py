@@ -141,6 +141,9 @@ _PRESETS = ("small", "paper", "icc", "large", "meg", "meg-markov", "meg-centrali
 @click.option("--list", "listing", is_flag=True, help="List problems and solvers, and do not solve.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of INSTANCE, and do not solve.")
 @click.option("--example", is_flag=True, help="Print an INSTANCE of ten lines to start from, and do not solve.")
+@click.option(
+    "--explain", type=click.Choice(["parameters"]), help="Say of every parameter whose number it is, and do not solve."
+)
 @click.version_option(__version__, prog_name="hisopt")
 @taking(SolveOptions)
 def _command(options: SolveOptions) -> None:
@@ -152,7 +155,9 @@ def _command(options: SolveOptions) -> None:
     """
     from hisopt.commands import listing
 
-    if options.listing:
+    if options.explain:
+        listing.print_parameters()
+    elif options.listing:
         listing.print_solvers(options.style)
     elif options.schema:
         listing.print_schema()
