@@ -12,6 +12,7 @@ import pytest
 import hisopt
 from hisopt import PRESETS, IccInstance, Instance
 from hisopt.errors import InputError
+from hisopt.instances import MegInstance
 from hisopt.instances.files import load, save, schema
 
 EXAMPLE = Path(hisopt.__file__).parent / "data" / "example.json"
@@ -114,9 +115,10 @@ def test_results_hold_their_instance(tmp_path: Path) -> None:
 
 def test_the_schema_names_every_field_and_its_limits() -> None:
     document = schema()
-    his, icc = document["oneOf"]
-    for form, kind in ((his, Instance), (icc, IccInstance)):
-        assert set(form["properties"]) == set(kind.model_fields) | {"schema_version", "model", "columns"}
+    his, icc, meg = document["oneOf"]
+    for form, kind in ((his, Instance), (icc, IccInstance), (meg, MegInstance)):
+        beside = {"schema_version", "model"} | ({"columns"} if kind is not MegInstance else set())
+        assert set(form["properties"]) == set(kind.model_fields) | beside
         assert form["additionalProperties"] is False
     assert {"schema_version", "model", "users", "max_clusters", "edge", "devices", "radio"} == set(his["required"])
     positive = document["$defs"]["Gpu"]["properties"]["sms"]["anyOf"]
