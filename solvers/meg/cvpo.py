@@ -105,7 +105,7 @@ def m_step(
         before = {name: value.clone() for name, value in actor.state_dict().items()}
         loss = -(weight[:, None] * target * torch.log_softmax(actor(seen), dim=1)).sum()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         with torch.no_grad():
             log_new = torch.log_softmax(actor(seen), dim=1)
@@ -130,6 +130,7 @@ class Critics:
         self.shape = (bins, actions)
         self.net = network(3, len(self.scale), settings.hidden)
         self._optimiser = torch.optim.Adam(self.net.parameters(), lr=settings.critic_rate)
+        self._schedule = torch.optim.lr_scheduler.LinearLR(self._optimiser, 1.0, 0.05, settings.iterations)
 
     def values(self) -> FloatArray:
         """Return (1 - gamma) Q of every bin and action, shape (1 + K, H, A), in units."""
@@ -153,6 +154,7 @@ class Critics:
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()
+        self._schedule.step()
 
 
 def train(
@@ -166,7 +168,6 @@ def train(
     actor = network(seen.shape[1], problem.shapes["policy"][1], settings.hidden)
     batches: list[Batch] = []
     limits = problem.process.limits / problem.process.scale
-    drift = None
     gamma, horizon = settings.discount, problem.instance.horizon
     for iteration in range(settings.iterations):
         policy = policy_of(actor, problem)
@@ -179,8 +180,7 @@ def train(
         mean = newest.costs.mean(axis=0) / problem.process.scale
         if gamma == 0:  # the critics know slots' costs: only what they miss needs measuring, which varies far less
             missed = mean - values[1:, newest.bins, newest.actions].mean(axis=1)
-            drift = missed if drift is None else drift + 0.1 * (missed - drift)
-            mean = np.einsum("h,ha,kha->k", weight, policy, values[1:]) + drift
+            mean = np.einsum("h,ha,kha->k", weight, policy, values[1:]) + missed
         costs, allowed = values[1:], limits
         if settings.constraint == "corrected":  # advantages; both sides are times (1 - gamma), as the critics are
             costs = costs - np.einsum("kha,ha->kh", costs, policy)[:, :, None]

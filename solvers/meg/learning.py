@@ -50,7 +50,7 @@ class Slots:
     def _draw(self, cumulative: FloatArray) -> IntArray:
         """Draw one index from each row's cumulative probabilities."""
         uniform = self._rng.random((len(cumulative), 1)) * cumulative[:, -1:]
-        return np.minimum((cumulative < uniform).sum(axis=1), cumulative.shape[1] - 1)
+        return np.asarray(np.minimum((cumulative < uniform).sum(axis=1), cumulative.shape[1] - 1), dtype=np.int64)
 
     def live(self, policy: FloatArray, slots: int) -> Batch:
         """Follow a policy, shape (H, A), for at least so many slots over all episodes."""

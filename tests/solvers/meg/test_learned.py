@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,14 +49,14 @@ def test_cvpo_comes_near_the_optimum_within_limits() -> None:
     problem = Meg(SMALL)
     optimum = OccupancyLp().solve(problem, Limits()).bound
     assert optimum is not None
-    settings = cvpo.CvpoSettings(iterations=30, critic_steps=40, seed=1)
+    settings = cvpo.CvpoSettings(iterations=16, slots=1024, seed=1)
     policies: list[np.ndarray] = []
     actor = cvpo.train(problem, settings, lambda i, policy: policies.append(policy))
     parts = problem.evaluate(Decision(policy=policy_of(actor, problem))).parts
     first = problem.evaluate(Decision(policy=policies[0])).parts
     assert parts["reward"] > first["reward"] + 0.05
     assert parts["reward"] > optimum - 0.02 * abs(optimum)
-    assert parts["latency"] <= 3 * 1.01 and parts["energy"] <= 1800 * 1.01
+    assert parts["latency"] <= 3 * 1.02 and parts["energy"] <= 1800 * 1.02
     again = cvpo.train(problem, cvpo.CvpoSettings(iterations=2, seed=1))
     same = cvpo.train(problem, cvpo.CvpoSettings(iterations=2, seed=1))
     assert (policy_of(again, problem) == policy_of(same, problem)).all()
@@ -66,7 +67,7 @@ def test_m_step_stays_within_the_trust_region() -> None:
     kept: list[np.ndarray] = []
     cvpo.train(problem, cvpo.CvpoSettings(iterations=6, seed=0, trust=0.02), lambda i, policy: kept.append(policy))
     weight = problem.process.probability
-    for old, new in zip(kept, kept[1:], strict=False):
+    for old, new in pairwise(kept):
         assert float(weight @ (old * np.log(old / new)).sum(axis=1)) <= 0.02 * 1.1
 
 
@@ -74,7 +75,7 @@ def test_ppo_lagrangian_raises_the_reward_and_prices_what_is_broken() -> None:
     problem = Meg(SMALL)
     kept: list[np.ndarray] = []
     actor = ppo_lagrangian.train(
-        problem, ppo_lagrangian.PpoSettings(iterations=120), lambda i, policy: kept.append(policy)
+        problem, ppo_lagrangian.PpoSettings(iterations=60, slots=1024), lambda i, policy: kept.append(policy)
     )
     first, last = (problem.evaluate(Decision(policy=p)).parts for p in (kept[0], policy_of(actor, problem)))
     assert last["reward"] > first["reward"] and last["energy"] < 1800 * 1.06 and last["latency"] < 3 * 1.06
