@@ -6,7 +6,11 @@ from importlib import import_module
 
 import pytest
 
-COMMANDS = {"solve": "solve_options:SolveOptions", "compare": "compare:CompareOptions"}
+COMMANDS = {
+    "solve": "solve_options:SolveOptions",
+    "compare": "compare:CompareOptions",
+    "report": "report:ReportOptions",
+}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
