@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -69,7 +70,7 @@ def test_the_structure_is_sound(whole: tuple[str, Tree, dict[str, Any]]) -> None
     assert named and {word for names in named for word in names.split()} <= set(ids)
     levels = [int(tag[1]) for tag, _, _ in tree.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 def test_nothing_comes_from_outside(whole: tuple[str, Tree, dict[str, Any]]) -> None:
@@ -138,7 +139,7 @@ def test_contradictions_come_first_and_timings_are_told() -> None:
 
 
 def test_hostile_words_stay_words() -> None:
-    text, tree, data = shown(
+    _text, tree, data = shown(
         made(solver="</script><script>alert(1)</script>", message="<img src=x onerror=y>", source="\u2028'\"&")
     )
     assert sum(tag == "script" for tag, _, _ in tree.elements) == 2
