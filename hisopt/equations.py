@@ -234,10 +234,18 @@ class Breakdown:
 
     def utility(self, instance: Instance | IccInstance) -> float:
         """U = w1 sum Q - w2 sum T - w3 (sum E_m + sum E_n), (23)."""
+        return instance.weights.quality * self.parts["quality"] - self._cost(instance)
+
+    def scale(self, instance: Instance | IccInstance) -> float:
+        """w1 sum |Q| + w2 sum T + w3 (sum E_m + sum E_n): the size of the terms of which U is a difference."""
+        return instance.weights.quality * float(np.abs(self.quality).sum()) + self._cost(instance)
+
+    def _cost(self, instance: Instance | IccInstance) -> float:
+        """w2 sum T + w3 (sum E_m + sum E_n)."""
         w, part = instance.weights, self.parts
         delay = part["delay_edge"] + part["delay_transmission"] + part["delay_device"]
         energy = part["energy_transmission"] + part["energy_device"] + part["energy_common"] + part["energy_personal"]
-        return w.quality * part["quality"] - w.delay * delay - w.energy * energy
+        return w.delay * delay + w.energy * energy
 
 
 def transmission(instance: Instance | IccInstance) -> tuple[FloatArray, FloatArray]:

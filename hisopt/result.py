@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Termination(StrEnum):
     """Why a solver stopped.
 
-    OPTIMAL is claimed only for a global optimum of this very problem, proven within 1e-6 relative. COMPLETED is a
-    heuristic or a relaxation that ran to its end.
+    OPTIMAL is claimed only for a global optimum of this very problem, proven within a `relative_gap` of 1e-6. COMPLETED
+    is a heuristic or a relaxation that ran to its end.
     """
 
     OPTIMAL = "optimal"
@@ -80,6 +80,17 @@ class SolverResult:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def relative_gap(objective: float, bound: float) -> float:
-    """Return |p - d| / max(1e-10, |p|, |d|)."""
-    return abs(objective - bound) / max(1e-10, abs(objective), abs(bound))
+PROVEN = 1e-6  # the gap within which a bound proves an optimum; what MIP and conic solvers reach
+_CANCELLED = 1e-3  # of the size of the parts; a value below has lost digits that no solver's tolerance gives back
+
+
+def relative_gap(objective: float, bound: float, scale: float = 0.0) -> float:
+    """Return |p - d| / max(|p|, |d|, s / 1000), and 0 where p = d.
+
+    ``scale`` is s, the size of the parts that the objective is a difference of (`hisopt.Evaluation`). A value that
+    nearly cancels, to less than a thousandth of its parts, is measured by them: `PROVEN` then stands for 1e-9 of the
+    parts, as much as the tolerance on the budget of SMs is worth. Nothing here is absolute, so that stating a problem
+    in other units changes no gap.
+    """
+    difference = abs(objective - bound)
+    return difference / max(abs(objective), abs(bound), _CANCELLED * scale) if difference else 0.0

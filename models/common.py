@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyomo.environ as pyo
 
-from hisopt.equations import quality_at_bins, with_slivers
+from hisopt.decision import Decision
+from hisopt.equations import breakdown, icc_breakdown, quality_at_bins, steps_sms, with_slivers
+from hisopt.instances import Instance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.arrays import BoolArray, FloatArray, IntArray
-    from hisopt.instances import IccInstance, Instance
-    from hisopt.problems import Allocation, Full, Joint
+    from hisopt.instances import IccInstance
+    from hisopt.problems import Allocation, Clustering, Full, Joint
 
 # Factor on bounds that the optimum may attain: a solver's tolerances would cut off a point that lies on one.
 ROOM = 1.01
+_PARTS = 1000.0  # of the budget, in which real SMs are stated: a solver's absolute tolerances are worth less of it
 
 
 def rounded(variable: Any) -> int:
@@ -27,6 +32,70 @@ def sms_budget(problem: Allocation | Joint | Full) -> float:
     """V, or its whole part where SMs are whole."""
     budget = float(problem.instance.edge.sms)
     return float(np.floor(budget)) if problem.whole_sms else budget
+
+
+def utility_unit(instance: Instance | IccInstance) -> float:
+    """Return a utility of the size of the optimum's terms, in units of which models state costs and their objective.
+
+    General solvers compare with absolute tolerances, so what they are given must be of the order of one, whatever the
+    weights. It is the scale (`hisopt.Evaluation`) of the better of two plans: as many steps on the devices as may be,
+    or on the server. The instance has clusters.
+    """
+    steps, users, scales = instance.steps, instance.users, []
+    for served in (steps.served_min, steps.served_max):
+        common = np.full(users, min(served - steps.edge_min, steps.common_max))
+        edge = served - common
+        if isinstance(instance, Instance):
+            sms = steps_sms(instance, common, edge)
+            plan = Decision.of_steps(steps.total, common, edge, sms, instance.labels)
+            scales.append(breakdown(instance, plan).scale(instance))
+        else:
+            scales.append(icc_breakdown(instance, Decision.of_steps(steps.total, common, edge)).scale(instance))
+    return min(scales) or 1.0
+
+
+def point_units(problem: Clustering) -> tuple[float, float]:
+    """Return the length of the longest point and the criterion's value of one such point: units, as in `utility_unit`."""
+    length = float(np.linalg.norm(problem.points, axis=1).max()) or 1.0
+    return length, length if problem.criterion == "centroid" else length**2
+
+
+def add_sms(
+    model: pyo.ConcreteModel,
+    problem: Allocation | Joint | Full,
+    work_cost: Callable[[int], Any],
+    most: Callable[[int], float],
+    least: int = 0,
+) -> None:
+    """Add the SMs v_m of ``model.clusters``, sum v_m <= V, and the costs t_m with t_m v_m >= c_m W_m.
+
+    Costs are in units of ``model.unit``, real SMs in thousandths of V. ``work_cost`` gives c_m W_m and ``most`` a bound on t_m
+    at the optimum, both in utility; ``least`` bounds whole SMs from below.
+    """
+    budget, unit = sms_budget(problem), model.unit
+    model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most(k) / unit))
+    if problem.whole_sms:
+        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(least, max(budget, least)))
+        amount, part, limit = model.sms, 1.0, budget
+    else:
+        model.share = pyo.Var(model.clusters, bounds=(0, _PARTS))
+        model.sms = pyo.Expression(model.clusters, rule=lambda m, k: budget / _PARTS * m.share[k])
+        amount, part, limit = model.share, budget / _PARTS, _PARTS
+    model.definition = pyo.Constraint(
+        model.clusters, rule=lambda m, k: m.cost[k] * amount[k] >= work_cost(k) / (unit * part)
+    )
+    if model.clusters:
+        model.budget = pyo.Constraint(expr=sum(amount[k] for k in model.clusters) <= limit)
+
+
+def insert_sms(model: pyo.ConcreteModel, problem: Allocation | Joint | Full, sms: FloatArray, cost: FloatArray) -> None:
+    """Set the variables of `add_sms` to the SMs of each cluster and its c_m W_m, both of shape (M,)."""
+    for k in model.clusters:
+        if problem.whole_sms:
+            model.sms[k].set_value(float(sms[k]))
+        else:
+            model.share[k].set_value(float(sms[k]) / sms_budget(problem) * _PARTS)
+        model.cost[k].set_value(float(cost[k]) / float(sms[k]) / model.unit if cost[k] else 0.0)
 
 
 def within_budget(sms: FloatArray, budget: float, *, integer: bool, busy: BoolArray | None = None) -> FloatArray:

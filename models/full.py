@@ -10,23 +10,26 @@ import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.equations import (
-    cluster_sizes,
     device_only_utility,
     device_step_cost,
     edge_step_energy_cost,
     edge_work_cost,
     rule_similarity,
     steps_sms,
+    work_costs,
 )
 from hisopt.models.common import (
     ROOM,
+    add_sms,
     add_steps,
     extract_labels,
     extract_steps,
+    insert_sms,
     insert_steps,
     linear,
     quality_knots,
     sms_budget,
+    utility_unit,
     within_budget,
 )
 
@@ -53,6 +56,7 @@ def build(problem: Full) -> pyo.ConcreteModel:
     if instance.public_prompt.rule not in ("ideal", "affine"):
         raise ValueError(f"the public-prompt rule {instance.public_prompt.rule!r} has no form in this model")
     model = pyo.ConcreteModel(name="full")
+    model.unit = utility_unit(instance.with_clusters(np.zeros(instance.users, dtype=np.int64)))
     add_steps(model, instance)
     _add_clusters(model, instance)
     _add_quality(model, instance)
@@ -63,7 +67,7 @@ def build(problem: Full) -> pyo.ConcreteModel:
         + linear([model.worths[k, x] for _, k, x in model.points], [model.weight[p] for p in model.points])
         + sum(saved[n] * (model.common[n] + model.edge[n]) for n in model.users)
         - edge_step_energy_cost(instance) * sum(model.work[m] for m in model.clusters)
-        - sum(model.cost[m] for m in model.clusters),
+        - model.unit * sum(model.cost[m] for m in model.clusters),
         sense=pyo.maximize,
     )
     return model
@@ -176,7 +180,7 @@ def _cluster_square(model: pyo.ConcreteModel, similarity: np.ndarray, n: int) ->
 
 def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
     instance, limits = problem.instance, problem.instance.steps
-    budget, users = sms_budget(problem), instance.users
+    users = instance.users
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
     model.longest = pyo.Constraint(
         model.users,
@@ -194,20 +198,13 @@ def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
     model.work = pyo.Expression(model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.part[n, k] for n in m.users))
     base, both = edge_work_cost(instance, np.array([0, 1]))
     base, slope = float(base), float(both - base)
-    domain = pyo.NonNegativeIntegers if problem.whole_sms else pyo.NonNegativeReals
-    model.sms = pyo.Var(model.clusters, domain=domain, bounds=(0, budget))
     load = np.sqrt((base + slope * users) * (limits.common_max + limits.edge_max * users))
     # at the optimum t_m = sqrt(c_m W_m) S / V with S at most M of the largest load; whole SMs are at least 1
-    most = load**2 if problem.whole_sms else load**2 * instance.max_clusters / budget
-    model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * float(most)))
-    model.definition = pyo.Constraint(
-        model.clusters,
-        rule=lambda m, k: m.cost[k] * m.sms[k] >= (base + slope * m.size[k]) * m.work[k],
-    )
+    most = float(load**2 if problem.whole_sms else load**2 * instance.max_clusters / float(instance.edge.sms))
+    add_sms(model, problem, lambda k: (base + slope * model.size[k]) * model.work[k], lambda k: most)
     largest = limits.common_max + limits.edge_max * users
     if problem.whole_sms and largest:  # work that costs nothing needs an SM, too
         model.served_by = pyo.Constraint(model.clusters, rule=lambda m, k: largest * m.sms[k] >= m.work[k])
-    model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
 
 
 def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
@@ -245,12 +242,9 @@ def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
             share = {gap: 1 - upper, gap + 1: upper}.get(k, 0.0)
             for x in model.common_values:
                 model.weight[n, k, x].set_value(float(share) * int(x == common[n]))
-    costs = edge_work_cost(instance, cluster_sizes(labels, instance.max_clusters))
     for k in model.clusters:
         model.common_max[k].set_value(int(common[labels == k].max(initial=0)))
-        model.sms[k].set_value(float(sms[k]))
-        work = pyo.value(model.work[k])
-        model.cost[k].set_value(float(costs[k]) * work / float(sms[k]) if work else 0.0)
+    insert_sms(model, problem, sms, work_costs(instance.with_clusters(labels), common, edge))
 
 
 def extract(model: pyo.ConcreteModel, problem: Full) -> Decision:

@@ -9,7 +9,7 @@ import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
-from hisopt.models.common import add_steps, extract_steps, insert_steps, linear
+from hisopt.models.common import add_steps, extract_steps, insert_steps, linear, utility_unit
 
 if TYPE_CHECKING:
     from hisopt.problems import Steps
@@ -20,6 +20,7 @@ def build(problem: Steps) -> pyo.ConcreteModel:
     instance = problem.instance
     labels, limits = instance.labels, instance.steps
     model = pyo.ConcreteModel(name="icc")
+    model.unit = utility_unit(instance)
     add_steps(model, instance)
     model.groups = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.groups, bounds=(0, limits.common_max))

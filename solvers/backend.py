@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hisopt.result import Limits, SolverResult, Termination
+from hisopt.result import PROVEN, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, OutOfTime
 from hisopt.solvers.run.progress import report
 
@@ -52,14 +52,26 @@ def optimise(
 ) -> Answer:
     """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
 
-    HiGHS reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's variables.
+    The solver is given the objective in units of ``model.unit``, against which its absolute tolerances are small. HiGHS
+    reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's variables.
     """
+    if name == "scip_direct":
+        _refuse_shifted_ranges(model)
+    stated = model.value.expr
+    model.value.set_value(stated / model.unit)
+    try:
+        return _optimised(name, model, limits, deadline, read)
+    finally:
+        model.value.set_value(stated)
+
+
+def _optimised(
+    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
+) -> Answer:
     from pyomo.contrib.solver.common.factory import SolverFactory
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
-    if name == "scip_direct":
-        _refuse_shifted_ranges(model)
-    solver = SolverFactory(name) if name != "highs" else _highs(deadline, read)
+    solver = SolverFactory(name) if name != "highs" else _highs(model.unit, deadline, read)
     options = dict(_OPTIONS[name])
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
@@ -106,10 +118,12 @@ def optimise(
     bound = results.objective_bound
     if bound is None or not math.isfinite(bound) or abs(bound) >= 1e19:
         bound = None
+    else:
+        bound *= model.unit
     return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
 
 
-def _highs(deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
+def _highs(unit: float, deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
     from hisopt.solvers.highs_progress import ReportingHighs
 
     def tell(new: bool, bound: float) -> None:
@@ -117,7 +131,7 @@ def _highs(deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
         if new and read is not None:
             with suppress(ValueError, IndexError):  # a solution that rounds to no decision
                 decision = read()
-        report(decision, bound if abs(bound) < 1e19 else None)
+        report(decision, bound * unit if abs(bound) < 1e19 else None)
 
     return ReportingHighs.of(tell, deadline)
 
@@ -145,7 +159,7 @@ def _refuse_shifted_ranges(model: Any) -> None:
 def solve_model(
     name: str, form: ModuleType, problem: Problem, limits: Limits, *, watched: bool = False
 ) -> SolverResult:
-    """Build a form of the problem, solve it and read the decision back.
+    """Build a form of the problem, solve it and read the decision back; see `proven_only`.
 
     ``watched`` says that the form's ``build`` takes a function to call as it goes, which raises when time is up.
     """
@@ -156,4 +170,15 @@ def solve_model(
         return SolverResult(Termination.TIME_LIMIT, message=f"{name}: the time passed while the model was built")
     answer = optimise(name, model, limits, deadline, lambda: form.extract(model, problem))
     decision = form.extract(model, problem) if answer.solved else None
-    return SolverResult(answer.termination, decision, answer.bound, answer.message)
+    return proven_only(problem, SolverResult(answer.termination, decision, answer.bound, answer.message))
+
+
+def proven_only(problem: Problem, result: SolverResult) -> SolverResult:
+    """Return a result that calls a decision optimal only where its bound proves it; else the tolerances have failed."""
+    decision, bound = result.decision, result.bound
+    if result.termination is not Termination.OPTIMAL:
+        return result
+    if decision is not None and bound is not None and problem.gap(decision, bound) <= PROVEN:
+        return result
+    message = f"{result.message}, but its tolerances leave a gap between its decision and its bound"
+    return replace(result, termination=Termination.NUMERICAL_ERROR, message=message)

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from hisopt.problems import Allocation, Full, Joint, Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import P, Solver
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_PROVEN = 1e-6  # relative
-_LEAST_SMS = 1e-2
 _MOST_WHOLE_SMS = 1e5
 
 
-def _untold(problem: Allocation | Joint | Full) -> SolverResult | None:
-    """Refuse budgets at which SCIP's tolerances of 1e-8 are worth SMs: there it proves what is not so."""
+def _solve(form: ModuleType, problem: Allocation | Joint | Full, limits: Limits) -> SolverResult:
+    """Solve a form; refuse whole SMs so many that SCIP's tolerances of 1e-8 are worth some: it proves what is not so."""
     budget = float(problem.instance.edge.sms)
-    if budget < _LEAST_SMS:
-        return SolverResult(Termination.UNAVAILABLE, message=f"{budget:g} SMs are within SCIP's tolerances")
     if problem.whole_sms and budget > _MOST_WHOLE_SMS:
         return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")
-    return None
-
-
-def _solve(form: ModuleType, problem: Problem, limits: Limits) -> SolverResult:
-    """Solve a form; an optimum that SCIP's absolute tolerances leave further from its bound than 1e-6 is not called one."""
-    result = solve_model("scip_direct", form, problem, limits)
-    if result.termination is not Termination.OPTIMAL or result.decision is None or result.bound is None:
-        return result
-    objective = problem.evaluate(result.decision).objective
-    if objective is not None and relative_gap(objective, result.bound) <= _PROVEN:
-        return result
-    return replace(
-        result, termination=Termination.NUMERICAL_ERROR, message="SCIP's tolerances leave a gap to its bound"
-    )
+    return solve_model("scip_direct", form, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -66,7 +49,7 @@ class AllocationScip(_Scip[Allocation]):
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         from hisopt.models.allocation import natural as allocation
 
-        return _untold(problem) or _solve(allocation, problem, limits)
+        return _solve(allocation, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -79,7 +62,7 @@ class JointScip(_Scip[Joint]):
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         from hisopt.models.joint import natural as joint
 
-        return _untold(problem) or _solve(joint, problem, limits)
+        return _solve(joint, problem, limits)
 
 
 @dataclass(frozen=True)
@@ -100,4 +83,4 @@ class FullScip(_Scip[Full]):
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
         from hisopt.models import full
 
-        return _untold(problem) or _solve(full, problem, limits)
+        return _solve(full, problem, limits)

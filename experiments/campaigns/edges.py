@@ -27,9 +27,9 @@ from hisopt.experiments.campaigns import brute_force, edge_instances
 from hisopt.experiments.campaigns.brute_force import Optimum, TooLarge
 from hisopt.instances.files import save as save_instance
 from hisopt.problems import PROBLEMS, Criterion, Problem
-from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
+from hisopt.result import PROVEN, Guarantee, Limits, SolutionStatus, SolverResult, Termination, relative_gap
 from hisopt.solvers.registry import registered
-from hisopt.solvers.run.checks import CLAIM_TOLERANCE, Outcome, Run, beats, check, contradictions
+from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions
 from hisopt.solvers.run.runner import Runner
 
 if TYPE_CHECKING:
@@ -166,14 +166,16 @@ def judge(problem: Problem, optimum: Optimum | None, outcomes: list[Run | Findin
     runs = [outcome for outcome in outcomes if isinstance(outcome, Run)]
     found = [outcome for outcome in outcomes if isinstance(outcome, Finding)]
     found += [Finding("contradiction", "", line) for line in contradictions(runs)]
+    scale = 0.0
     if optimum is not None and optimum.decision is not None:
         assert optimum.value is not None
         told = problem.evaluate(optimum.decision)
-        if not told.feasible or told.objective is None or not _near(problem, told.objective, optimum.value):
+        scale = told.scale
+        if not told.feasible or told.objective is None or not _near(told.objective, optimum.value, scale):
             text = f"the evaluation finds {told.objective} {told.violations}, enumeration {optimum.value:.9g}"
             found.append(Finding("contradiction", "evaluation", text))
     for run in runs:
-        found += _judge_one(problem, optimum, run, limits)
+        found += _judge_one(problem, optimum, scale, run, limits)
     known = optimum is not None or any(r.termination in (Termination.OPTIMAL, Termination.INFEASIBLE) for r in runs)
     for run in runs:
         exact = run.solver.guarantee is Guarantee.EXACT and run.solver.name not in SLOW
@@ -183,7 +185,8 @@ def judge(problem: Problem, optimum: Optimum | None, outcomes: list[Run | Findin
     return found
 
 
-def _judge_one(problem: Problem, optimum: Optimum | None, run: Run, limits: Limits) -> Iterator[Finding]:
+def _judge_one(problem: Problem, optimum: Optimum | None, scale: float, run: Run, limits: Limits) -> Iterator[Finding]:
+    """Judge a run; ``scale`` is that of the optimum's objective."""
     name, objective, feasible = run.solver.name, run.objective, run.solution_status is SolutionStatus.FEASIBLE
     if run.termination is Termination.CRASHED:
         yield Finding("crash", name, run.message)
@@ -194,7 +197,7 @@ def _judge_one(problem: Problem, optimum: Optimum | None, run: Run, limits: Limi
         if own_feasible != feasible:
             text = f"its decision is {'' if feasible else 'in'}feasible to the evaluation, not so to enumeration"
             yield Finding("contradiction", "evaluation", f"{name}: {text}")
-        elif feasible and (own is None or objective is None or not _near(problem, own, objective)):
+        elif feasible and (own is None or objective is None or not _near(own, objective, run.scale)):
             yield Finding("contradiction", "evaluation", f"{name}: scored {objective}, by enumeration {own}")
     early = run.seconds is not None and run.seconds < 0.5 * limits.time_s
     if run.termination is Termination.TIME_LIMIT and early:
@@ -208,20 +211,17 @@ def _judge_one(problem: Problem, optimum: Optimum | None, run: Run, limits: Limi
         return
     if run.termination is Termination.INFEASIBLE:
         yield Finding("contradiction", name, f"claims infeasible, enumeration has {best:.9g}")
-    if run.bound is not None and beats(problem, best, run.bound):
+    if run.bound is not None and beats(problem, best, run.bound, scale):
         yield Finding("contradiction", name, f"bound {run.bound:.9g}, but enumeration has {best:.9g}")
-    if feasible and objective is not None and beats(problem, objective, best):
+    if feasible and objective is not None and beats(problem, objective, best, run.scale):
         yield Finding("contradiction", name, f"objective {objective:.9g} beyond the enumerated optimum {best:.9g}")
-    if run.termination is Termination.OPTIMAL and feasible and objective is not None:
-        if beats(problem, best, objective):
-            yield Finding("contradiction", name, f"calls {objective:.9g} optimal, enumeration has {best:.9g}")
-        elif not beats(problem, objective, best) and abs(objective - best) > CLAIM_TOLERANCE * abs(best):
-            text = f"calls {objective:.9g} optimal, enumeration has {best:.9g}: within the absolute tolerance only"
-            yield Finding("unproven", name, text)
+    optimal = run.termination is Termination.OPTIMAL and feasible
+    if optimal and objective is not None and beats(problem, best, objective, scale):
+        yield Finding("contradiction", name, f"calls {objective:.9g} optimal, enumeration has {best:.9g}")
 
 
-def _near(problem: Problem, one: float, other: float) -> bool:
-    return not beats(problem, one, other) and not beats(problem, other, one)
+def _near(one: float, other: float, scale: float) -> bool:
+    return relative_gap(one, other, scale) <= PROVEN
 
 
 def examine(cell: Cell, seeds: range) -> Tally:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hisopt.errors import InputError
+from hisopt.result import relative_gap
 
 TASK = ["instance", "problem", "seed", "time_limit"]
 _REFERENCE = ["instance", "problem"]
@@ -23,14 +24,15 @@ def reference(records: pd.DataFrame) -> pd.Series[float]:
 
 
 def relative_gaps(records: pd.DataFrame, to: pd.Series[float] | None = None) -> pd.Series[float]:
-    """Return |p - r| / max(1e-10, |p|, |r|) of each feasible objective p to its reference r; NaN where there is none.
+    """Return the `hisopt.result.relative_gap` of each feasible objective to its reference; NaN where there is none.
 
     ``to`` is the reference of each record, the best known objective (`reference`) if None.
     """
     found = reference(records) if to is None else to
     objective: Any = records["objective"].where(records["feasible"]).astype(float)
-    scale = np.maximum(np.maximum(objective.abs(), found.abs()), 1e-10)
-    return pd.Series((objective - found).abs() / scale, index=records.index)
+    scales: Any = records["scale"].fillna(0.0) if "scale" in records else np.zeros(len(records))
+    gaps = [relative_gap(p, r, s) for p, r, s in zip(objective, found, scales, strict=True)]
+    return pd.Series(gaps, index=records.index, dtype=float)
 
 
 def costs(records: pd.DataFrame, measure: str = "seconds", gap: float = 1e-6) -> pd.DataFrame:

@@ -80,7 +80,7 @@ def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
     import platform
 
     record = run.to_dict()
-    kept = ("guarantee", "termination", "objective", "bound", "gap", "seconds", "peak_memory", "message", "violations",
+    kept = ("guarantee", "termination", "objective", "scale", "bound", "gap", "seconds", "peak_memory", "message", "violations",
             "details", "decision", "versions", "refuted", "trajectory")  # fmt: skip
     return {
         "key": key,

@@ -37,7 +37,7 @@ def gap_to(run: Run, bound: float | None) -> float | None:
     """Return the gap of a run's feasible objective to a bound."""
     if bound is None or run.objective is None or run.solution_status is not SolutionStatus.FEASIBLE:
         return None
-    return relative_gap(run.objective, bound)
+    return relative_gap(run.objective, bound, run.scale)
 
 
 def cells(run: Run, bound: float | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 
 from hisopt.decision import malformed, plain, shapes_of
 from hisopt.errors import InputError
+from hisopt.result import relative_gap
 
 if TYPE_CHECKING:
     from hisopt.arrays import IntArray
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Objective of a decision, the parts it is made of, and every constraint that it violates (none: feasible)."""
+    """Objective of a decision, the parts it is made of, and every constraint that it violates (none: feasible).
+
+    ``scale`` is the sum of the absolute terms that the objective adds up, so at least its absolute value: how large
+    its rounding errors are, and what solvers' tolerances refer to. 0 stands for the absolute objective itself, where
+    all terms have one sign and nothing can cancel.
+    """
 
     objective: float | None
     parts: dict[str, float] = field(default_factory=dict)
     violations: tuple[str, ...] = ()
+    scale: float = 0.0
 
     @property
     def feasible(self) -> bool:
@@ -107,6 +115,13 @@ class Problem(ABC):
         if found.objective is None or np.isfinite(found.objective):
             return found
         return Evaluation(None, violations=(*found.violations, f"objective: is {found.objective}, must be finite"))
+
+    def gap(self, decision: Decision, bound: float) -> float:
+        """Return the `relative_gap` of a decision's objective to a bound; infinite where it is not feasible."""
+        found = self.evaluate(decision)
+        if found.objective is None or not found.feasible:
+            return math.inf
+        return relative_gap(found.objective, bound, found.scale)
 
     @cached_property
     def content_hash(self) -> str:

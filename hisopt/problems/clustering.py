@@ -154,4 +154,6 @@ class Clustering(Problem):
         if labels is None:
             return Evaluation(None, violations=tuple(faults))
         value = clustering_value(self.criterion, self.points, labels)
-        return Evaluation(value, violations=tuple(self.sizes.faults(labels)))
+        # of parallel points of the same lengths, which do not cancel
+        scale = clustering_value(self.criterion, np.linalg.norm(self.points, axis=1, keepdims=True), labels)
+        return Evaluation(value, violations=tuple(self.sizes.faults(labels)), scale=scale)

@@ -56,4 +56,4 @@ def score_steps_and_sms(
     if (sms[work > 0] <= 0).any():
         return Evaluation(None, violations=tuple(faults))
     costs = breakdown(instance, replace(decision, clusters=labels), kept=kept)
-    return Evaluation(costs.utility(instance), costs.parts, tuple(faults))
+    return Evaluation(costs.utility(instance), costs.parts, tuple(faults), costs.scale(instance))

@@ -45,4 +45,4 @@ class Steps(Problem):
         if steps is None:
             return Evaluation(None, violations=tuple(faults))
         costs = icc_breakdown(self.instance, decision)
-        return Evaluation(costs.utility(self.instance), costs.parts, tuple(faults))
+        return Evaluation(costs.utility(self.instance), costs.parts, tuple(faults), costs.scale(self.instance))

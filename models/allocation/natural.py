@@ -9,7 +9,7 @@ import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs
-from hisopt.models.common import ROOM, sms_budget, within_budget
+from hisopt.models.common import add_sms, insert_sms, sms_budget, within_budget
 
 if TYPE_CHECKING:
     from hisopt.problems import Allocation
@@ -17,35 +17,20 @@ if TYPE_CHECKING:
 
 def build(problem: Allocation) -> pyo.ConcreteModel:
     """State min sum t_m, t_m v_m >= A_m, sum v_m <= V over the clusters with work."""
-    cost, budget = given_work_costs(problem.instance), sms_budget(problem)
+    cost = given_work_costs(problem.instance)
     model = pyo.ConcreteModel(name="allocation")
     model.clusters = pyo.Set(initialize=[int(m) for m in np.flatnonzero(given_busy(problem.instance))])
-    if problem.whole_sms:
-        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(1, max(budget, 1)))
-    else:
-        model.sms = pyo.Var(model.clusters, bounds=(0, budget))
-    unit = _unit(problem)  # whole SMs cost at most what one each costs
-    most = float(cost.sum()) / unit if problem.whole_sms else 1.0
-    model.cost = pyo.Var(model.clusters, bounds=(0, ROOM * most))
-    model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) / unit)
-    if model.clusters:
-        model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
-    model.value = pyo.Objective(expr=unit * sum(model.cost[k] for k in model.clusters), sense=pyo.minimize)
+    optimum = float(np.sqrt(cost).sum() ** 2 / float(problem.instance.edge.sms))  # with real SMs
+    model.unit = optimum or 1.0
+    most = float(cost.sum()) if problem.whole_sms else optimum  # whole SMs cost at most what one each costs
+    add_sms(model, problem, lambda k: float(cost[k]), lambda k: most, least=1)
+    model.value = pyo.Objective(expr=model.unit * sum(model.cost[k] for k in model.clusters), sense=pyo.minimize)
     return model
-
-
-def _unit(problem: Allocation) -> float:
-    """The optimum with real SMs, in units of which the model states costs."""
-    return float(np.sqrt(given_work_costs(problem.instance)).sum() ** 2 / float(problem.instance.edge.sms)) or 1.0
 
 
 def insert(model: pyo.ConcreteModel, problem: Allocation, decision: Decision) -> None:
     """Set the variables to a decision."""
-    cost = given_work_costs(problem.instance)
-    unit = _unit(problem)
-    for k in model.clusters:
-        model.sms[k].set_value(float(decision.cluster_sms[k]))
-        model.cost[k].set_value(cost[k] / unit / float(decision.cluster_sms[k]))
+    insert_sms(model, problem, decision.cluster_sms, given_work_costs(problem.instance))
 
 
 def extract(model: pyo.ConcreteModel, problem: Allocation) -> Decision:

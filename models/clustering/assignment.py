@@ -9,7 +9,7 @@ import pyomo.environ as pyo
 
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
-from hisopt.models.common import ROOM, extract_labels, linear
+from hisopt.models.common import ROOM, extract_labels, linear, point_units
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
@@ -21,9 +21,12 @@ def build(problem: Clustering) -> pyo.ConcreteModel:
 
     ``sum`` is the integer linear program (26). ``mean`` bounds a cluster's value t_m by t_m |N_m| <= |s_m|^2
     (bilinear), ``centroid`` by t_m^2 <= |s_m|^2 (convex). Limits on sizes hold for clusters that are not empty.
+    Lengths are in units of the longest point's, and so the values; ``unit`` is what one is worth.
     """
-    similarity = problem.similarity_matrix
+    length, unit = point_units(problem)
+    similarity = problem.similarity_matrix / length**2
     model = pyo.ConcreteModel(name=f"assignment_{problem.criterion}")
+    model.unit = unit
     users, count = problem.users, problem.clusters
     model.users, model.clusters = pyo.RangeSet(0, users - 1), pyo.RangeSet(0, count - 1)
     model.pairs = pyo.Set(initialize=[(i, j) for i in range(users) for j in range(i + 1, users)], dimen=2)
@@ -51,9 +54,9 @@ def build(problem: Clustering) -> pyo.ConcreteModel:
         model.used = pyo.Constraint(model.users, model.clusters, rule=lambda m, n, k: m.assigned[n, k] <= m.open[k])
     model.square = pyo.Expression(model.clusters, rule=lambda m, k: _square(m, similarity, k))
     if problem.criterion == "sum":
-        model.value = pyo.Objective(expr=sum(model.square[k] for k in model.clusters), sense=pyo.maximize)
+        model.value = pyo.Objective(expr=unit * sum(model.square[k] for k in model.clusters), sense=pyo.maximize)
         return model
-    largest = ROOM * len(similarity)  # no cluster's value exceeds its number of users: the embeddings have unit length
+    largest = ROOM * len(similarity)  # no cluster's value exceeds its number of users: no point is longer than one
     model.worth = pyo.Var(model.clusters, bounds=(0, largest))
     if problem.criterion == "mean":
         model.definition = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] * m.size[k] <= m.square[k])
@@ -63,7 +66,7 @@ def build(problem: Clustering) -> pyo.ConcreteModel:
         # what a solver's tolerance on a square leaves to an empty cluster, and to others when `limit_worth` says so
         model.empty = pyo.Constraint(model.clusters, rule=lambda m, k: m.worth[k] <= ROOM * m.size[k])
     model.limits = pyo.ConstraintList()
-    model.value = pyo.Objective(expr=sum(model.worth[k] for k in model.clusters), sense=pyo.maximize)
+    model.value = pyo.Objective(expr=unit * sum(model.worth[k] for k in model.clusters), sense=pyo.maximize)
     return model
 
 
@@ -91,11 +94,11 @@ def limit_worth(model: pyo.ConcreteModel, problem: Clustering, decision: Decisio
     For ``centroid``: a user more or less changes |s| by at most its own length, 1, so the cuts hold for all partitions;
     they state the value of C itself without a square.
     """
-    embeddings = problem.points
+    points = problem.points / point_units(problem)[0]
     known = model.__dict__.setdefault("_limited", set())
     members = {tuple(np.flatnonzero(decision.labels == label).tolist()) for label in decision.labels} - known
     for cluster in sorted(members):
-        value = clustering_value(problem.criterion, embeddings[list(cluster)], np.zeros(len(cluster), dtype=np.int64))
+        value = clustering_value(problem.criterion, points[list(cluster)], np.zeros(len(cluster), dtype=np.int64))
         for k in model.clusters:
             differing = len(cluster) - sum(model.assigned[n, k] for n in cluster)
             differing += sum(model.assigned[n, k] for n in model.users if n not in cluster)

@@ -9,7 +9,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from hisopt.decision import Decision
-from hisopt.models.common import linear
+from hisopt.models.common import linear, point_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ def build(problem: Clustering, watch: Callable[[], None] = lambda: None) -> pyo.
         raise ValueError(f"pair variables state sum and mean, not {problem.criterion}")
     users = problem.users
     model = pyo.ConcreteModel(name=f"pairs_{problem.criterion}")
+    model.unit = point_units(problem)[1]
     model.users = pyo.RangeSet(0, users - 1)
     model.pairs = pyo.Set(initialize=list(combinations(range(users), 2)), dimen=2)
     model.together = pyo.Var(model.pairs, domain=pyo.Binary)

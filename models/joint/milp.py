@@ -45,14 +45,16 @@ def build(problem: Joint) -> pyo.ConcreteModel:
     model.tangents = pyo.ConstraintList()
     for point in np.linspace(0, np.sqrt(cost * most).sum(), _TANGENTS):
         _add_tangent(model, problem, float(point))
-    model.value = pyo.Objective(expr=separable_utility(model, instance) - model.coupling, sense=pyo.maximize)
+    model.value = pyo.Objective(
+        expr=separable_utility(model, instance) - model.unit * model.coupling, sense=pyo.maximize
+    )
     return model
 
 
 def refine(model: pyo.ConcreteModel, problem: Joint, tolerance: float) -> bool:
     """Add the tangent at the model's current point; False if q is already within ``tolerance`` of S^2 / V there."""
     load = float(pyo.value(model.total_load))
-    if load**2 / float(problem.instance.edge.sms) - pyo.value(model.coupling) <= tolerance:
+    if load**2 / float(problem.instance.edge.sms) - model.unit * pyo.value(model.coupling) <= tolerance:
         return False
     _add_tangent(model, problem, load)
     return True
@@ -67,7 +69,7 @@ def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None
         model.common_max[k].set_value(int(common[instance.labels == k].max()))
     for k, w in model.levels:
         model.at_work[k, w].set_value(int(w == round(pyo.value(model.work[k]))))
-    model.coupling.set_value(pyo.value(model.total_load) ** 2 / float(instance.edge.sms))
+    model.coupling.set_value(pyo.value(model.total_load) ** 2 / float(instance.edge.sms) / model.unit)
 
 
 def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
@@ -78,5 +80,5 @@ def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
 
 
 def _add_tangent(model: pyo.ConcreteModel, problem: Joint, point: float) -> None:
-    budget = float(problem.instance.edge.sms)
+    budget = float(problem.instance.edge.sms) * model.unit
     model.tangents.add(model.coupling >= (2 * point / budget) * model.total_load - point**2 / budget)

@@ -16,8 +16,19 @@ from hisopt.equations import (
     edge_work_cost,
     given_quality,
     steps_sms,
+    work_costs,
 )
-from hisopt.models.common import ROOM, add_steps, extract_steps, insert_steps, linear, sms_budget, within_budget
+from hisopt.models.common import (
+    add_sms,
+    add_steps,
+    extract_steps,
+    insert_sms,
+    insert_steps,
+    linear,
+    sms_budget,
+    utility_unit,
+    within_budget,
+)
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
@@ -26,8 +37,9 @@ if TYPE_CHECKING:
 
 
 def add_work(model: pyo.ConcreteModel, instance: Instance) -> None:
-    """Add the users' steps and W_m = X_m + Y_m of each given cluster that has users, with X_m >= x_n."""
+    """Add the unit, the users' steps and W_m = X_m + Y_m of each given cluster that has users, with X_m >= x_n."""
     labels, limits = instance.labels, instance.steps
+    model.unit = utility_unit(instance)
     add_steps(model, instance)
     model.clusters = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
@@ -58,32 +70,21 @@ def separable_utility(model: pyo.ConcreteModel, instance: Instance) -> Any:
 def build(problem: Joint) -> pyo.ConcreteModel:
     """State P_II: binaries for x_n, whole y_n, t_m v_m >= c_m W_m for the cost t_m of a cluster's work, sum v_m <= V."""
     instance = problem.instance
-    budget = sms_budget(problem)
     cost = edge_work_cost(instance, cluster_sizes(instance.labels, instance.max_clusters))
     model = pyo.ConcreteModel(name="joint")
     add_work(model, instance)
-    if problem.whole_sms:
-        model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(0, budget))
-    else:
-        model.sms = pyo.Var(model.clusters, bounds=(0, budget))
-    # With SMs by Theorem 1 a cluster's cost is sqrt(c W) times the sum of these, over V.
-    most = np.sqrt(cost * most_work(instance))
-    if problem.whole_sms:
-        model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most[k] ** 2))
-    else:
-        model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most[k] * most.sum() / budget))
-    model.definition = pyo.Constraint(
-        model.clusters, rule=lambda m, k: m.cost[k] * m.sms[k] >= float(cost[k]) * m.work[k]
-    )
+    # With SMs by Theorem 1 a cluster's cost is sqrt(c W) times the sum of these, over V; whole ones are at least one.
+    load = np.sqrt(cost * most_work(instance))
+    most = load**2 if problem.whole_sms else load * load.sum() / float(instance.edge.sms)
+    add_sms(model, problem, lambda k: float(cost[k]) * model.work[k], lambda k: float(most[k]))
     if problem.whole_sms:  # work that costs nothing needs an SM, too
         largest = most_work(instance)
         model.served_by = pyo.Constraint(
             model.clusters,
             rule=lambda m, k: (float(largest[k]) * m.sms[k] >= m.work[k]) if largest[k] else pyo.Constraint.Skip,
         )
-    model.budget = pyo.Constraint(expr=sum(model.sms[k] for k in model.clusters) <= budget)
     model.value = pyo.Objective(
-        expr=separable_utility(model, instance) - sum(model.cost[k] for k in model.clusters),
+        expr=separable_utility(model, instance) - model.unit * sum(model.cost[k] for k in model.clusters),
         sense=pyo.maximize,
     )
     return model
@@ -94,12 +95,9 @@ def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None
     instance = problem.instance
     common, edge = decision.server_steps
     insert_steps(model, common, edge)
-    cost = edge_work_cost(instance, cluster_sizes(instance.labels, instance.max_clusters))
     for k in model.clusters:
         model.common_max[k].set_value(int(common[instance.labels == k].max()))
-        work, sms = pyo.value(model.work[k]), float(decision.cluster_sms[k])
-        model.sms[k].set_value(sms)
-        model.cost[k].set_value(float(cost[k]) * work / sms if work else 0.0)
+    insert_sms(model, problem, decision.cluster_sms, work_costs(instance, common, edge))
 
 
 def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:

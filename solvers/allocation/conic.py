@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs, optimal_sms
 from hisopt.problems import Allocation
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
 
@@ -38,11 +38,8 @@ class _Conic(Solver[Allocation]):
             return SolverResult(Termination.NUMERICAL_ERROR, message=f"{self.solver}: {status}")
         price = form.price(model, problem)
         decision, bound = form.extract(model, problem), form.dual_value(problem, price)
-        objective = problem.evaluate(decision).objective
-        assert objective is not None
-        gap = relative_gap(objective, bound)
         return SolverResult(
-            Termination.OPTIMAL if gap <= 1e-6 else Termination.NUMERICAL_ERROR,
+            Termination.OPTIMAL if problem.gap(decision, bound) <= PROVEN else Termination.NUMERICAL_ERROR,
             decision,
             bound,
             f"{self.solver}: {status}",

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing_extensions import override
 
 from hisopt.problems import Clustering, Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
-from hisopt.solvers.backend import optimise, solve_model
+from hisopt.result import Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers.backend import optimise, proven_only, solve_model
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
 
-PROVEN = 1e-7  # relative; the gap up to which SCIP's bound stands beside its partition
+_SHARP = 1e-7  # gap up to which SCIP's bound stands beside its partition
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ class IlpScip(Solver[Clustering]):
             result = SolverResult(answer.termination, decision, answer.bound, answer.message)
             if result.termination is not Termination.OPTIMAL or decision is None or answer.bound is None:
                 return result
-            value = problem.evaluate(decision).objective
-            if value is None or problem.criterion != "centroid" or relative_gap(value, answer.bound) <= PROVEN:
-                return result
+            if problem.criterion != "centroid" or problem.gap(decision, answer.bound) <= _SHARP:
+                return proven_only(problem, result)
             if deadline.passed or not assignment.limit_worth(model, problem, decision):
                 return replace(result, termination=Termination.NUMERICAL_ERROR)

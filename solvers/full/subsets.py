@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from hisopt.equations import device_step_cost, similarity_from_sums
 from hisopt.problems import Full, Problem, sizes_of
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
 from hisopt.solvers.joint import scalar_coupling, step_tables
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.instances import Instance
 
-_PROVEN = 1e-6  # relative, between objective and bound
 _CLOSE = 1e-10  # relative; what is this close to the incumbent is not searched
 _ROUNDING = 1e-14  # of the numbers that are added up
 
@@ -54,11 +53,11 @@ class Subsets(Solver[Full]):
         tables = step_tables.for_instance(given)
         found = scalar_coupling.maximise(tables.gain, tables.load, tables.offsets, float(given.edge.sms), deadline)
         constant = search.tables.constant
-        value, bound = constant + max(found.value, search.value), constant + search.bound
+        decision, bound = with_optimal_sms(given, *tables.steps(found.choice)), constant + search.bound
         open_end = Termination.TIME_LIMIT if deadline.passed else Termination.ITERATION_LIMIT
         return SolverResult(
-            Termination.OPTIMAL if relative_gap(value, bound) <= _PROVEN else open_end,
-            with_optimal_sms(given, *tables.steps(found.choice)),
+            Termination.OPTIMAL if problem.gap(decision, bound) <= PROVEN else open_end,
+            decision,
             bound,
             details={"partitions_solved": search.solved, "dual_bound": constant + search.dual},
         )

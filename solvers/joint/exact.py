@@ -11,14 +11,13 @@ from typing_extensions import override
 from hisopt.decision import Decision
 from hisopt.equations import device_step_cost, quality_at_bins, steps_sms, transmission_cost
 from hisopt.problems import Joint
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
 
 if TYPE_CHECKING:
     from hisopt.instances import Instance
 
-_PROVEN = 1e-6  # relative; what OPTIMAL claims
 _CLOSE = 5e-10  # relative; a bound this close needs no more search
 _ENOUGH = 5e-7  # relative; from here on a few more cells are searched
 
@@ -64,10 +63,12 @@ class JointExact(Solver[Joint]):
         common, edge = tables.steps(found.choice)
         value, bound = tables.constant + found.value, tables.constant + found.bound
         bound += rounding_margin(instance, value)
-        proven = relative_gap(value, bound) <= _PROVEN
+        decision = with_optimal_sms(instance, common, edge)
+        # the first is the search's own and costs nothing; a value that nearly cancels is measured by its parts
+        proven = relative_gap(value, bound) <= PROVEN or problem.gap(decision, bound) <= PROVEN
         return SolverResult(
             Termination.OPTIMAL if proven else Termination.TIME_LIMIT,
-            with_optimal_sms(instance, common, edge),
+            decision,
             bound,
             details={
                 "multiplier": found.multiplier,

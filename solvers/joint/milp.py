@@ -8,11 +8,11 @@ from typing_extensions import override
 
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.backend import optimise
+from hisopt.solvers.backend import optimise, proven_only
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.run.progress import report
 
-_TOLERANCE = 1e-9  # of the coupling term, relative to the utility
+_TOLERANCE = 1e-9  # of the coupling term, relative to the utility or its terms
 _ROUNDS = 30
 
 
@@ -43,7 +43,7 @@ class JointMilp(Solver[Joint]):
                 break
             decision = joint_milp.extract(model, problem)
             report(decision, bound)
-            tolerance = _TOLERANCE * max(1.0, abs(pyo.value(model.value)))
+            tolerance = _TOLERANCE * max(model.unit, abs(pyo.value(model.value)))
             refined = joint_milp.refine(model, problem, tolerance)
             if answer.termination is not Termination.OPTIMAL or not refined:
                 break
@@ -52,4 +52,5 @@ class JointMilp(Solver[Joint]):
                 break
         else:
             answer = replace(answer, termination=Termination.ITERATION_LIMIT)
-        return SolverResult(answer.termination, decision, bound, answer.message, {"rounds": rounds})
+        result = SolverResult(answer.termination, decision, bound, answer.message, {"rounds": rounds})
+        return proven_only(problem, result)

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Joint, Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.allocation.whole import MOST_SMS, marginal_allocation
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
@@ -19,8 +19,6 @@ from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
 if TYPE_CHECKING:
     from hisopt.arrays import IntArray
 
-PROVEN = 1e-6  # relative, between objective and bound
-_ABSOLUTE = 1e-8  # where the utility cancels to almost nothing and the search has ended
 _CLOSED = 1e-9  # relative; no search goes on below
 _ROUNDING = 1e-14  # of the sum of the numbers that are added up
 _QUICK = 3e7  # pairs of states and options up to which a merge comes before the bound with real SMs
@@ -59,13 +57,15 @@ class JointExactInteger(Solver[Joint]):
         common, edge = search.tables.steps(search.options.index[search.pick])
         sms = np.where(search.options.busy[search.pick], search.sms, 0).astype(np.float64)
         decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
-        proven = search.gap <= PROVEN or (stopped is None and search.bound - search.value <= _ABSOLUTE)
+        bound = search.tables.constant + search.bound
+        # the first is the search's own and costs nothing; a value that nearly cancels is measured by its parts
+        proven = search.gap <= PROVEN or problem.gap(decision, bound) <= PROVEN
         if not proven and stopped is None:  # the search ended, so all that is left is the margin for rounding
             stopped = Termination.NUMERICAL_ERROR
         return SolverResult(
             Termination.OPTIMAL if proven or stopped is None else stopped,
             decision,
-            search.tables.constant + search.bound,
+            bound,
             ""
             if proven or stopped is None
             else _REASONS.get(stopped, "rounding errors are larger than the gap allowed"),

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from hisopt.problems import Evaluation, Problem
-from hisopt.result import Limits, SolutionStatus, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Limits, SolutionStatus, SolverResult, Termination, relative_gap
 from hisopt.solvers.run.answers import nonsense
 
 if TYPE_CHECKING:
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from hisopt.solvers.base import Solver
     from hisopt.solvers.run.progress import Point
 
-CLAIM_TOLERANCE = 1e-6  # relative; what MIP and conic solvers reach
-CLAIM_TOLERANCE_ABSOLUTE = 1e-8  # their feasibility tolerance, where the objective cancels to almost nothing
-
 
 @dataclass(frozen=True)
 class Run:
     """One solve, checked: what the solver said, what the evaluation found, what it took.
 
-    ``objective`` is the evaluation's, ``seconds`` the time inside the solver, ``peak_memory`` the largest resident
-    set in bytes, ``refuted`` the claims found wrong, ``trajectory`` what the solver reported while it ran (evaluated in
-    the solver's own process). ``lost`` says that the runner failed, not the solver: such a run is no result.
+    ``objective`` and ``scale`` are the evaluation's, ``gap`` is `hisopt.result.relative_gap`, ``seconds`` the time
+    inside the solver, ``peak_memory`` the largest resident set in bytes, ``refuted`` the claims found wrong,
+    ``trajectory`` what the solver reported while it ran (evaluated in the solver's own process). ``lost`` says that the
+    runner failed, not the solver: such a run is no result.
     """
 
     problem: Problem
@@ -49,6 +47,7 @@ class Run:
     refuted: tuple[str, ...] = ()
     trajectory: tuple[Point, ...] = ()
     lost: bool = False
+    scale: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as JSON values."""
@@ -59,6 +58,7 @@ class Run:
             "termination": self.termination.value,
             "solution_status": self.solution_status.value,
             "objective": self.objective,
+            "scale": self.scale,
             "bound": self.bound,
             "gap": self.gap,
             "seconds": self.seconds,
@@ -108,7 +108,7 @@ class Outcome:
 def check(problem: Problem, solver: Solver[Any], limits: Limits, outcome: Outcome) -> Run:
     """Evaluate a result and refute what it claims wrongly of itself."""
     result, refuted = outcome.result, []
-    objective, parts = None, {}
+    objective, parts, scale = None, {}, 0.0
     violations: tuple[str, ...] = ()
     status = SolutionStatus.NONE
     if result.decision is not None:
@@ -120,38 +120,32 @@ def check(problem: Problem, solver: Solver[Any], limits: Limits, outcome: Outcom
             if outcome.refused:  # what is left of it is not what the solver decided
                 evaluation = Evaluation(None, violations=outcome.refused)
             objective, parts, violations = evaluation.objective, evaluation.parts, evaluation.violations
+            scale = evaluation.scale
             status = SolutionStatus.FEASIBLE if evaluation.feasible else SolutionStatus.INFEASIBLE
     feasible = status is SolutionStatus.FEASIBLE
     gap = None
     if result.bound is not None and objective is not None and feasible:
-        gap = relative_gap(objective, result.bound)
-        if beats(problem, objective, result.bound):
+        gap = relative_gap(objective, result.bound, scale)
+        if beats(problem, objective, result.bound, scale):
             refuted.append(f"its own objective {objective:.9g} beats its bound {result.bound:.9g}")
     if result.termination is Termination.OPTIMAL:
         if not feasible:
             refuted.append("claims an optimum without a feasible decision")
-        elif gap is None or not _close(objective, result.bound):
+        elif gap is None or gap > PROVEN:
             refuted.append("claims an optimum that its bound does not prove")
     if result.termination is Termination.INFEASIBLE and feasible:
         refuted.append("claims infeasible and has a feasible decision")
     return Run(
         problem, solver, result.termination, status, objective, result.bound, gap, outcome.seconds,
         outcome.peak_memory, result.decision, parts, violations, result.message, result.details, limits,
-        tuple(refuted), outcome.trajectory, outcome.lost,
+        tuple(refuted), outcome.trajectory, outcome.lost, scale,
     )  # fmt: skip
 
 
-def beats(problem: Problem, objective: float, bound: float) -> bool:
-    """Whether an objective lies beyond a bound by more than the tolerance on claims."""
+def beats(problem: Problem, objective: float, bound: float, scale: float) -> bool:
+    """Whether an objective of a scale (`hisopt.Evaluation`) lies beyond a bound by more than the gap of a proof."""
     excess = objective - bound if problem.maximise else bound - objective
-    return excess > 0 and not _close(objective, bound)
-
-
-def _close(objective: float | None, bound: float | None) -> bool:
-    if objective is None or bound is None:
-        return False
-    tolerance = max(CLAIM_TOLERANCE * max(abs(bound), abs(objective)), CLAIM_TOLERANCE_ABSOLUTE)
-    return abs(objective - bound) <= tolerance
+    return excess > 0 and relative_gap(objective, bound, scale) > PROVEN
 
 
 def contradictions(runs: Iterable[Run]) -> list[str]:
@@ -169,7 +163,7 @@ def contradictions(runs: Iterable[Run]) -> list[str]:
                 lines.append(
                     f"{claim.problem.label}: {claim.solver.name} claims infeasible, {other.solver.name} has a solution"
                 )
-            elif claim.bound is not None and beats(claim.problem, other.objective, claim.bound):
+            elif claim.bound is not None and beats(claim.problem, other.objective, claim.bound, other.scale):
                 lines.append(
                     f"{claim.problem.label}: {other.solver.name} has {other.objective:.9g}, "
                     f"beyond the bound {claim.bound:.9g} claimed by {claim.solver.name}"

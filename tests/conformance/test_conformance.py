@@ -61,19 +61,21 @@ def enumerate_partitions(users: int, clusters: int) -> list[np.ndarray]:
 
 
 @cache
-def optimum(name: str) -> float | None:
-    """The optimum of a clustering, by enumeration; of the other problems, the best that any solver finds."""
+def optimum(name: str) -> tuple[float, float] | None:
+    """The optimum of a clustering, by enumeration; of the other problems, the best that any solver finds; its scale."""
     problem = dict(catalogue())[name]
     if isinstance(problem, Clustering):
         found = [
             problem.evaluate(Decision(clusters=labels))
             for labels in enumerate_partitions(problem.users, problem.max_clusters)
         ]
-        values = [e.objective for e in found if e.feasible and e.objective is not None]
+        values = [(e.objective, e.scale) for e in found if e.feasible and e.objective is not None]
         return max(values) if values else None
     runs = [solve(solver, name) for solver in registered(problem.kind) if solver.serves(problem)]
     values = [
-        run.objective for run in runs if run.objective is not None and run.solution_status == SolutionStatus.FEASIBLE
+        (run.objective, run.scale)
+        for run in runs
+        if run.objective is not None and run.solution_status == SolutionStatus.FEASIBLE
     ]
     return (max(values) if problem.maximise else min(values)) if values else None
 
@@ -104,17 +106,18 @@ def test_solver(solver: Solver[Any], name: str) -> None:
         assert run.message == "the policy was trained with other step limits"
         return
     assert run.refuted == ()
-    best = optimum(name)
-    if best is None:
+    known = optimum(name)
+    if known is None:
         assert run.solution_status is not SolutionStatus.FEASIBLE
         assert run.termination is not Termination.OPTIMAL
         return
+    best, scale = known
     if run.decision is not None:
         assert run.solution_status is SolutionStatus.FEASIBLE, run.violations
         assert run.objective is not None
-        assert not beats(problem, run.objective, best)
+        assert not beats(problem, run.objective, best, run.scale)
     if run.bound is not None:
-        assert not beats(problem, best, run.bound)
+        assert not beats(problem, best, run.bound, scale)
     assert run.termination is not Termination.INFEASIBLE
     if solver.guarantee is Guarantee.EXACT:
         # SCIP's natural form of the full problem may need longer; every other exact solver finishes on these

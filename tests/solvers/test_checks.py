@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from hisopt import Decision, Instance, Limits, Problem, SolutionStatus, SolverResult, Termination
-from hisopt.problems import Allocation, Joint
+from hisopt.problems import Allocation, Clustering, Joint
+from hisopt.solvers.clustering.ilp import IlpScip
+from hisopt.solvers.clustering.pairs import PairsHighs
+from hisopt.solvers.clustering.partitions import Partitions
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.greedy import Greedy
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions
@@ -42,28 +45,32 @@ def checked(problem: Problem, termination: Termination, bound: float | None, dec
     return check(problem, JointExact, Limits(), Outcome(SolverResult(termination, decision, bound), 1.5, 7))
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0, 1e6])
+@pytest.mark.parametrize("value", [1e-200, 1e-12, 0.1, 1.0, 1e6])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_an_objective_beats_a_bound_beyond_the_tolerance_only(
-    joint: Problem, allocation: Problem, scale: float, sign: float
+    joint: Problem, allocation: Problem, value: float, sign: float
 ) -> None:
-    bound = sign * scale
-    tolerance = 1e-6 * scale
+    bound = sign * value
+    tolerance = 1e-6 * value
     for problem, better in ((joint, 1.0), (allocation, -1.0)):
-        assert not beats(problem, bound, bound)
-        assert not beats(problem, bound + better * INSIDE * tolerance, bound)
-        assert beats(problem, bound + better * OUTSIDE * tolerance, bound)
-        assert not beats(problem, bound - better * OUTSIDE * tolerance, bound)
+        for scale in (0.0, value, 999 * value):
+            assert not beats(problem, bound, bound, scale)
+            assert not beats(problem, bound + better * INSIDE * tolerance, bound, scale)
+            assert beats(problem, bound + better * OUTSIDE * tolerance, bound, scale)
+            assert not beats(problem, bound - better * OUTSIDE * tolerance, bound, scale)
 
 
-def test_where_values_cancel_the_tolerance_is_absolute(joint: Problem) -> None:
-    assert not beats(joint, INSIDE * 1e-8, 0.0)
-    assert beats(joint, OUTSIDE * 1e-8, 0.0)
+@pytest.mark.parametrize("scale", [1e-100, 1e-12, 1.0, 1e9])
+def test_where_values_cancel_the_tolerance_is_that_of_their_parts(joint: Problem, scale: float) -> None:
+    for value in (0.0, 1e-6 * scale, -1e-4 * scale):
+        assert not beats(joint, value + INSIDE * 1e-9 * scale, value, scale)
+        assert beats(joint, value + OUTSIDE * 1e-9 * scale, value, scale)
+    assert beats(joint, 1e-300, 0.0, 0.0), "nothing cancels"
 
 
 def test_the_tolerance_is_relative_to_the_larger(joint: Problem) -> None:
-    assert not beats(joint, 1e3 * (1 + 1e-6 + 5e-13), 1e3), "within 1e-6 of the objective, not of the bound"
-    assert not beats(joint, -1e3 * (1 - 1e-6 + 5e-13), -1e3), "within 1e-6 of the bound, not of the objective"
+    assert not beats(joint, 1e3 * (1 + 1e-6 + 5e-13), 1e3, 0.0), "within 1e-6 of the objective, not of the bound"
+    assert not beats(joint, -1e3 * (1 - 1e-6 + 5e-13), -1e3, 0.0), "within 1e-6 of the bound, not of the objective"
 
 
 @pytest.mark.parametrize(("share", "proven"), [(INSIDE, True), (OUTSIDE, False)])
@@ -138,3 +145,35 @@ def test_contradictions_between_solvers(joint: Problem) -> None:
     infeasible = replace(found, solution_status=SolutionStatus.INFEASIBLE)
     assert contradictions([infeasible, other(Termination.INFEASIBLE, None)]) == []
     assert contradictions([infeasible, other(Termination.COMPLETED, value - 1.0)]) == []
+
+
+@pytest.mark.parametrize("power", [-12, 0, 12])
+def test_the_same_lie_is_refuted_in_any_unit(small: Instance, power: int) -> None:
+    """A bound 1e-5 beyond what is optimal proves nothing, and one 1e-5 short of it is passed, whatever the weights."""
+    weights = {name: value * 10.0**power for name, value in small.weights.model_dump().items()}
+    problems = [Joint(small.replace(weights=weights)), Allocation(small.replace(weights=weights))]
+    for problem in problems:
+        decision = idle(problem) if problem.kind == "joint" else Decision(sms=np.ones(small.max_clusters))
+        value, up = problem.evaluate(decision).objective, 1 if problem.maximise else -1
+        assert value is not None
+        for factor, refuted in ((1e-5, "does not prove"), (-1e-5, "beats its bound"), (9e-7, None)):
+            run = checked(problem, Termination.OPTIMAL, value + up * factor * abs(value), decision)
+            assert any(refuted in line for line in run.refuted) if refuted else not run.refuted
+
+
+def test_a_bound_of_1e_9_does_not_prove_an_optimum_of_1e_10() -> None:
+    problem = Clustering(np.eye(3) * 1e-5, 1)
+    decision = Decision(clusters=np.zeros(3, dtype=np.int64))
+    assert checked(problem, Termination.OPTIMAL, 1e-9, decision).refuted
+    assert not checked(problem, Termination.OPTIMAL, problem.evaluate(decision).objective, decision).refuted
+
+
+@pytest.mark.parametrize("length", [1e-6, 1e4])
+def test_general_solvers_cluster_points_of_any_length(length: float) -> None:
+    problem = Clustering(np.random.default_rng(0).normal(size=(5, 3)) * length, 2)
+    best = Partitions().solve(problem, Limits()).bound
+    assert best is not None
+    for solver in (PairsHighs(), IlpScip()):
+        run = check(problem, solver, Limits(), Outcome(solver.solve(problem, Limits())))
+        assert run.termination is Termination.OPTIMAL and run.refuted == ()
+        assert run.objective == pytest.approx(best, rel=1e-6)

@@ -80,7 +80,7 @@ def test_every_solver_on_free_work(solver: Solver[Any], kind: str, integer: bool
             assert run.decision is None
             continue
         if run.objective is not None:
-            assert not beats(problem, run.objective, best.objective)
+            assert not beats(problem, run.objective, best.objective, run.scale)
         if solver.guarantee is Guarantee.EXACT:
             if run.termination is Termination.NUMERICAL_ERROR and solver.name == "scip":
                 assert "tolerances" in run.message  # an objective near zero

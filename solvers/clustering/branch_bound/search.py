@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
@@ -34,7 +34,6 @@ from hisopt.solvers.run.progress import report
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
 
-PROVEN = 1e-6
 _PRUNE = 5e-7  # relative; below what counts as proven
 _STEPS = 30  # of the relaxation between two looks at its bound
 _ROUND = 2  # such looks between two rounds of cuts
@@ -242,9 +241,6 @@ class BranchBound(Solver[Clustering]):
             if search.proven:
                 return SolverResult(Termination.INFEASIBLE, message="no partition meets the limits", details=details)
             return SolverResult(Termination.TIME_LIMIT, None, bound if math.isfinite(bound) else None, details=details)
-        termination = (
-            Termination.OPTIMAL if relative_gap(search.incumbent.value, bound) <= PROVEN else Termination.TIME_LIMIT
-        )
-        return SolverResult(
-            termination, Decision(clusters=labels), bound if math.isfinite(bound) else None, details=details
-        )
+        decision = Decision(clusters=labels)
+        termination = Termination.OPTIMAL if problem.gap(decision, bound) <= PROVEN else Termination.TIME_LIMIT
+        return SolverResult(termination, decision, bound if math.isfinite(bound) else None, details=details)
