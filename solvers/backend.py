@@ -52,26 +52,27 @@ def optimise(
 ) -> Answer:
     """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
 
-    The solver is given the objective in units of ``model.unit``, against which its absolute tolerances are small. HiGHS
-    reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's variables.
+    The solver is given the objective in units of ``model.unit``, if it has one, against which its absolute tolerances
+    are small. HiGHS reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's
+    variables.
     """
     if name == "scip_direct":
         _refuse_shifted_ranges(model)
-    stated = model.value.expr
-    model.value.set_value(stated / model.unit)
+    stated, unit = model.value.expr, getattr(model, "unit", 1.0)
+    model.value.set_value(stated / unit)
     try:
-        return _optimised(name, model, limits, deadline, read)
+        return _optimised(name, model, unit, limits, deadline, read)
     finally:
         model.value.set_value(stated)
 
 
 def _optimised(
-    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
+    name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
 ) -> Answer:
     from pyomo.contrib.solver.common.factory import SolverFactory
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
-    solver = SolverFactory(name) if name != "highs" else _highs(model.unit, deadline, read)
+    solver = SolverFactory(name) if name != "highs" else _highs(deadline, read, unit)
     options = dict(_OPTIONS[name])
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
@@ -119,11 +120,11 @@ def _optimised(
     if bound is None or not math.isfinite(bound) or abs(bound) >= 1e19:
         bound = None
     else:
-        bound *= model.unit
+        bound *= unit
     return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
 
 
-def _highs(unit: float, deadline: Deadline, read: Callable[[], Decision] | None) -> Any:
+def _highs(deadline: Deadline, read: Callable[[], Decision] | None, unit: float = 1.0) -> Any:
     from hisopt.solvers.highs_progress import ReportingHighs
 
     def tell(new: bool, bound: float) -> None:

@@ -109,7 +109,8 @@ class Meg(Problem):
                 f"policy: bin {h} takes {self.instance.action_name(int(a))}, at {self.tables.latency[h, a]:.6g} s and "
                 f"{self.tables.energy[h, a]:.6g} J beyond the limits of a slot"
             )
-        return Evaluation(reward, parts, tuple(faults))
+        scale = float(process.probability @ (policy * np.abs(process.reward)).sum(axis=1))
+        return Evaluation(reward, parts, tuple(faults), scale)
 
     def _no_distribution(self, policy: FloatArray) -> list[str]:
         found = []

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.problems import Meg, Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination, relative_gap
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import Solver
 from hisopt.solvers.meg.baselines import within
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hisopt.cmdp import Cmdp
     from hisopt.solvers.meg.cmdp import CmdpSolution
 
-_PROVEN = 1e-6  # relative
 _UNITS = {"latency": "s", "energy": "J", "latency_chance": "of probability", "energy_chance": "of probability"}
 
 
@@ -78,8 +77,7 @@ def answered(problem: Meg, found: CmdpSolution | None) -> SolverResult:
         "randomised_bins": found.randomised,
         "iterations": found.iterations,
     }
-    reward, _ = problem.process.mean(found.policy)
-    proven = relative_gap(reward, found.bound) <= _PROVEN or abs(reward - found.bound) <= 1e-9
+    proven = problem.gap(Decision(policy=found.policy), found.bound) <= PROVEN
     return SolverResult(
         Termination.OPTIMAL if proven else Termination.NUMERICAL_ERROR, Decision(policy=found.policy), found.bound,
         "" if proven else "rounding leaves a gap to the bound", details,
