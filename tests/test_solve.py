@@ -120,7 +120,7 @@ def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
 def test_list_and_help() -> None:
     assert solve("--help").returncode == 0
     rows = json.loads(solve("--list", "--format", "json").stdout)
-    assert {row["problem"] for row in rows} == {"clustering", "allocation", "joint", "full", "steps"}
+    assert {row["problem"] for row in rows} == {"clustering", "allocation", "joint", "full", "steps", "meg"}
     assert "exact-integer" in solve("--list").stdout
 
 
