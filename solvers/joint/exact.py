@@ -81,10 +81,10 @@ class JointExact(Solver[Joint]):
 
 def rounding_margin(instance: Instance, value: float) -> float:
     """How far rounding can move the bound or an objective near ``value``; see `JointExact`."""
-    return 2.0**-52 * (32 + 4 * float(np.sqrt(instance.users))) * (2 * _most_quality(instance) + abs(value))
+    return 2.0**-52 * (32 + 4 * float(np.sqrt(instance.users))) * (2 * most_quality(instance) + abs(value))
 
 
-def _most_quality(instance: Instance) -> float:
+def most_quality(instance: Instance) -> float:
     """N w1 max |Q|."""
     bins = quality_at_bins(instance.quality, np.arange(instance.steps.common_max + 1))
     return float(instance.users * instance.weights.quality * np.abs(bins).max())
@@ -94,7 +94,7 @@ def _out_of_time(instance: Instance) -> SolverResult:
     x, y = instance.steps.middle()
     decision = with_optimal_sms(instance, np.full(instance.users, x), np.full(instance.users, y))
     fewest = instance.steps.total - instance.steps.served_max
-    bound = _most_quality(instance) - transmission_cost(instance)
+    bound = most_quality(instance) - transmission_cost(instance)
     bound -= fewest * float(device_step_cost(instance).sum())
     bound += rounding_margin(instance, bound)
     return SolverResult(Termination.TIME_LIMIT, decision, bound, "the tables of the clusters were not finished")

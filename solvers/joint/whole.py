@@ -9,15 +9,18 @@ import numpy as np
 from typing_extensions import override
 
 from hisopt.decision import Decision
+from hisopt.equations import edge_step_energy_cost
 from hisopt.problems import Joint, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.allocation.whole import MOST_SMS, marginal_allocation
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
+from hisopt.solvers.joint.exact import most_quality
 from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
 
 if TYPE_CHECKING:
-    from hisopt.arrays import IntArray
+    from hisopt.arrays import BoolArray, IntArray
+    from hisopt.instances import Instance
 
 _CLOSED = 1e-9  # relative; no search goes on below
 _ROUNDING = 1e-14  # of the sum of the numbers that are added up
@@ -50,7 +53,7 @@ class JointExactInteger(Solver[Joint]):
         instance, deadline = problem.instance, Deadline(limits)
         if float(instance.edge.sms) > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
-        search = _Search(step_tables.for_instance(instance, whole=True), int(float(instance.edge.sms)))
+        search = _Search(instance, int(float(instance.edge.sms)))
         if search.options.forced > search.budget:
             return SolverResult(Termination.INFEASIBLE, message="more clusters must have steps on the server than SMs")
         stopped = search.run(limits, deadline)
@@ -76,8 +79,9 @@ class JointExactInteger(Solver[Joint]):
 class _Search:
     """Holds the incumbent (options, SMs, value) and the bound, without the utility's constant."""
 
-    def __init__(self, tables: step_tables.StepTables, budget: int) -> None:
-        self.tables, self.budget = tables, budget
+    def __init__(self, instance: Instance, budget: int) -> None:
+        self.instance, self.budget = instance, budget
+        self.tables = tables = step_tables.for_instance(instance, whole=True)
         self.options = Options.of(tables.gain, tables.load**2, tables.work, tables.offsets)
         if budget == 0 and not self.options.forced:
             self.options = self.options.idle_only()
@@ -87,8 +91,10 @@ class _Search:
         options, budget = self.options, self.budget
         self.price, self.dual, sms = options.minimise_dual(budget)
         self.pick, self.sms, self.value = options.improve(sms, budget)
-        largest = np.maximum.reduceat(np.abs(options.gain), options.starts).sum() + self.price * budget
-        self.rounding = _ROUNDING * float(largest + abs(self.dual) + abs(self.value) + abs(self.tables.constant))
+        self.rounding = self._margin(np.ones(len(options.gain), dtype=bool))
+        _, value = options.priced(self.price, budget)
+        top = np.maximum.reduceat(value, options.starts)[options.cluster]
+        self.rounding = self._margin(top - value <= self.loss + self.rounding)  # no other is in an optimum
         self.bound = max(self.dual, self.value) + self.rounding
         if self.gap <= _CLOSED:
             return None
@@ -108,6 +114,17 @@ class _Search:
         if found.stopped is None:
             self.bound = min(self.bound, self.value + self.rounding)
         return found.stopped
+
+    def _margin(self, kept: BoolArray) -> float:
+        """Return what rounding may hide in choices among some options, by the numbers that these are sums of.
+
+        A gain is at most w1 sum |Q| less costs that all have one sign, e W among them.
+        """
+        options = self.options
+        energy = edge_step_energy_cost(self.instance) * self.tables.work[options.index]
+        gains = np.maximum.reduceat(np.where(kept, np.abs(options.gain) + 2 * energy, 0.0), options.starts).sum()
+        ends = abs(self.dual) + abs(self.value) + abs(self.tables.constant)
+        return _ROUNDING * float(gains + 2 * most_quality(self.instance) + self.price * self.budget + ends)
 
     @property
     def loss(self) -> float:

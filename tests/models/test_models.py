@@ -12,7 +12,7 @@ from hisopt import Limits, Problem
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance, draw_problems
-from hisopt.models import export, full
+from hisopt.models import export, full, meg
 from hisopt.models import steps as icc
 from hisopt.models.allocation import conic as allocation_conic
 from hisopt.models.allocation import natural as allocation
@@ -39,7 +39,7 @@ def forms(problem: Problem) -> list[ModuleType]:
         return [full] if problem.instance.public_prompt.rule != "medoid" else []
     if problem.kind == "joint":
         return [joint] if problem.whole_sms else [joint, joint_milp]
-    return {"allocation": [allocation], "steps": [icc]}[problem.kind]
+    return {"allocation": [allocation], "steps": [icc], "meg": [meg]}[problem.kind]
 
 
 def violations(model: pyo.ConcreteModel) -> list[str]:
