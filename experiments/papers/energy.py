@@ -91,9 +91,8 @@ def measure(config: Config, seed: int) -> list[dict[str, Any]]:
     for variant, change in variants().items():
         instance = change(base)
         for name, scheme in SCHEMES.items():
-            random = scheme.public == "random" and scheme.phase != "none"
             found = [solve_scheme(instance, name, config.members * seed + k)
-                     for k in range(config.members if random else 1)]  # fmt: skip
+                     for k in range(config.members if scheme.random else 1)]  # fmt: skip
             assert all(one.proven and one.evaluation.feasible for one in found)
             record = {key: float(np.mean([getattr(one, key) for one in found])) for key in _NUMBERS}
             steps = [np.mean([*one.decision.server_steps, one.decision.device_steps], axis=1) for one in found]

@@ -80,9 +80,8 @@ def row(
     instance: Instance | IccInstance, scheme: Scheme, solver: str | None, options: SolveOptions, seed: int
 ) -> SchemeRow:
     """Solve a scheme once for each draw of its random members, and return the means."""
-    random = scheme.public == "random" and scheme.phase != "none"
     limits = Limits(options.time_limit, options.memory_limit, options.threads, seed)
-    draws = range(options.members if random else 1)
+    draws = range(options.members if scheme.random else 1)
     found = [solve_scheme(instance, scheme, options.members * seed + k, limits, solver=solver) for k in draws]
     means = {name: float(np.mean([getattr(one, name) for one in found])) for name in _NUMBERS[:-1]}
     return SchemeRow(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hisopt.commands.render import Results
+    from hisopt.commands.request import Setting
     from hisopt.problems import Problem
 
 _SUFFIXES = {".json": "json", ".csv": "csv", ".tex": "latex"}
@@ -179,11 +180,9 @@ def main() -> None:
 
 
 def _solve(options: SolveOptions) -> int:
-    from hisopt.commands.render import grouped
     from hisopt.commands.request import settings, tasks
     from hisopt.commands.solving import solve_all
     from hisopt.files import deliver, require_writable
-    from hisopt.instances.files import save
     from hisopt.solvers.registry import check_names
     from hisopt.solvers.run.runner import contradictions
 
@@ -200,15 +199,13 @@ def _solve(options: SolveOptions) -> int:
         return _compare_schemes(options)
     found = settings(options)
     work = [] if options.export else [tasks(s.problems, options.solvers, options.policy) for s in found]
-    notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
-    for line in notes:
-        print(f"note: {line}", file=sys.stderr)
-    if options.save_instance:
-        save(found[0].instance, options.save_instance)
+    notes = _begun(found, options)
     if options.export:
         return _export(found[0].problems, options.export)
     write = _writer(options)
     results, interrupted = solve_all(found, work, options)
+    from hisopt.commands.render import grouped
+
     refuted = [line for _, runs in results for group in grouped(runs).values() for line in contradictions(group)]
     suffix, text = write(results, refuted, notes)
     deliver(text, options.output, suffix)
@@ -221,21 +218,32 @@ def _solve(options: SolveOptions) -> int:
     return 1 if refuted else 0
 
 
-def _compare_schemes(options: SolveOptions) -> int:
-    from hisopt.commands import schemes
-    from hisopt.commands.request import settings
-    from hisopt.files import deliver
+def _begun(found: list[Setting], options: SolveOptions) -> list[str]:
+    """Print and return the notes on what was filled in; save the instance where that is asked for."""
     from hisopt.instances.files import save
 
-    chosen = schemes.asked(options)
-    found = schemes.without_problems(settings(options))
     notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
     if options.save_instance:
         save(found[0].instance, options.save_instance)
+    return notes
+
+
+def _style(options: SolveOptions) -> str:
+    return options.style or _SUFFIXES.get(Path(options.output or "").suffix.lower(), "table")
+
+
+def _compare_schemes(options: SolveOptions) -> int:
+    from hisopt.commands import schemes
+    from hisopt.commands.request import settings
+    from hisopt.files import deliver
+
+    chosen = schemes.asked(options)
+    found = schemes.without_problems(settings(options))
+    notes = _begun(found, options)
     results = schemes.compare(found, chosen, options)
-    style = options.style or _SUFFIXES.get(Path(options.output or "").suffix.lower(), "table")
+    style = _style(options)
     suffix = {"table": ".txt", "latex": ".tex"}.get(style, f".{style}")
     deliver(schemes.text_of(found, results, style, notes), options.output, suffix)
     return 0 if all(row.checked for rows in results for row in rows) else 1
@@ -246,8 +254,7 @@ def _writer(options: SolveOptions) -> Callable[[Results, list[str], list[str]], 
     from hisopt.commands.render import to_csv, to_json, to_latex
     from hisopt.commands.tables import to_table, width_and_charset
 
-    target = options.output
-    style = options.style or _SUFFIXES.get(Path(target or "").suffix.lower(), "table")
+    style = _style(options)
 
     def write(results: Results, refuted: list[str], notes: list[str]) -> tuple[str, str]:
         if style == "json":
@@ -256,7 +263,7 @@ def _writer(options: SolveOptions) -> Callable[[Results, list[str], list[str]], 
             return ".csv", to_csv(results)
         if style == "latex":
             return ".tex", to_latex(results)
-        width, colour, plain = width_and_charset(to_file=target is not None)
+        width, colour, plain = width_and_charset(to_file=options.output is not None)
         return ".txt", to_table(results, width, colour=colour, ascii_only=plain)
 
     return write

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import malformed, plain, shapes_of
 from hisopt.errors import InputError
@@ -140,6 +141,26 @@ class Problem(ABC):
 
     def __hash__(self) -> int:
         return hash(self.content_hash)
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceProblem(Problem):
+    """A problem whose data are an instance; a subclass says of which model."""
+
+    instance: AnyInstance
+
+    def __post_init__(self) -> None:
+        self._check(self.instance)
+
+    @property
+    @override
+    def users(self) -> int:
+        return self.instance.users
+
+    @property
+    @override
+    def max_clusters(self) -> int:
+        return self.instance.max_clusters
 
 
 def labels_of(decision: Decision, users: int, max_clusters: int) -> tuple[IntArray | None, list[str]]:

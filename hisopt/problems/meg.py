@@ -12,7 +12,7 @@ from typing_extensions import override
 from hisopt.cmdp import Cmdp
 from hisopt.decision import malformed
 from hisopt.meg_equations import tables, visits
-from hisopt.problems.base import Evaluation, Problem
+from hisopt.problems.base import Evaluation, InstanceProblem
 
 if TYPE_CHECKING:
     from hisopt.arrays import BoolArray, FloatArray
@@ -25,7 +25,7 @@ _LIMIT = 1e-9  # relative, what a mean may exceed its limit by: as for budgets o
 
 
 @dataclass(frozen=True, eq=False)
-class Meg(Problem):
+class Meg(InstanceProblem):
     """Maximise the mean reward -ln MSE over randomised policies pi(n, beta | channel) within the limits of an instance.
 
     The limits are those on mean latency and energy, and where the instance has them, on chances (`Chance`) and on every
@@ -36,19 +36,6 @@ class Meg(Problem):
     model: ClassVar[str] = "meg"
 
     instance: MegInstance
-
-    def __post_init__(self) -> None:
-        self._check(self.instance)
-
-    @property
-    def users(self) -> int:
-        """1."""
-        return self.instance.users
-
-    @property
-    def max_clusters(self) -> int:
-        """1."""
-        return self.instance.max_clusters
 
     @property
     @override

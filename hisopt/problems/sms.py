@@ -5,31 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hisopt.problems.base import Problem
+from hisopt.problems.base import InstanceProblem
 
 if TYPE_CHECKING:
     from hisopt.instances import Instance
 
 
 @dataclass(frozen=True, eq=False)
-class SmsProblem(Problem):
+class SmsProblem(InstanceProblem):
     """An instance whose SMs are decided, real or whole."""
 
     instance: Instance
     whole_sms: bool = False
-
-    def __post_init__(self) -> None:
-        self._check(self.instance)
-
-    @property
-    def users(self) -> int:
-        """N."""
-        return self.instance.users
-
-    @property
-    def max_clusters(self) -> int:
-        """M."""
-        return self.instance.max_clusters
 
     @property
     def detail(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hisopt.equations import icc_breakdown
 from hisopt.errors import InputError
-from hisopt.problems.base import Evaluation, Problem
+from hisopt.problems.base import Evaluation, InstanceProblem
 from hisopt.problems.constraints import steps_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Steps(Problem):
+class Steps(InstanceProblem):
     """Maximise the ICC model's utility over the steps of an instance with groups."""
 
     kind: ClassVar[str] = "steps"
@@ -26,19 +26,9 @@ class Steps(Problem):
     instance: IccInstance
 
     def __post_init__(self) -> None:
-        self._check(self.instance)
+        super().__post_init__()
         if self.instance.similarity is None and self.instance.embeddings is None:
             raise InputError("similarity: missing, and the problem steps needs it")
-
-    @property
-    def users(self) -> int:
-        """N."""
-        return self.instance.users
-
-    @property
-    def max_clusters(self) -> int:
-        """M."""
-        return self.instance.max_clusters
 
     def _score(self, decision: Decision) -> Evaluation:
         steps, faults = steps_of(decision, self.instance)

@@ -62,6 +62,11 @@ class Scheme:
     phase: Phase = "shared"
     split: int = 10
 
+    @property
+    def random(self) -> bool:
+        """Whether a draw of random members decides the public prompts."""
+        return self.public == "random" and self.phase != "none"
+
     def replace(self, **changes: Any) -> Scheme:
         """Return a copy with the given fields changed."""
         return replace(self, **changes)
