@@ -26,10 +26,14 @@ _NOBODY = (b"", (np.zeros(1), np.zeros(1)))  # members, gains and loads of an em
 
 @dataclass(frozen=True)
 class State:
-    """A partition: labels (N,), value without the utility's constant, and each cluster's chosen gain and load, (M,)."""
+    """A partition: labels (N,), value without the utility's constant, and each cluster's chosen gain and load, (M,).
+
+    ``bound`` exceeds the value only where the joint problem was not solved to its end.
+    """
 
     labels: IntArray
     value: float
+    bound: float
     gain: FloatArray
     load: FloatArray
 
@@ -77,7 +81,7 @@ class Oracle:
         offsets = np.concatenate([[0], np.cumsum([len(own) for own in gains])])
         found = scalar_coupling.maximise(gain, load, offsets, self.budget, self.deadline)
         self.solved += 1
-        return State(labels, found.value, gain[found.choice], load[found.choice])
+        return State(labels, found.value, found.bound, gain[found.choice], load[found.choice])
 
     def respond(
         self, state: State, base: IntArray, removed: IntArray, added: IntArray
