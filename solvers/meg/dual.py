@@ -15,12 +15,14 @@ import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 
 from hisopt.solvers.meg.cmdp import CmdpSolution, best_actions, means_of
+from hisopt.solvers.meg.vertex import purified
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.cmdp import Cmdp
 
 _CLOSED = 1e-12  # relative distance of the bound at which the program has ended
+_REPEATED = 1e-15  # relative size of a policy's difference to one seen, at which rounding alone tells them apart
 _INFEASIBLE = 1e-9
 _PASSES = 1000
 
@@ -33,11 +35,17 @@ class _Seen:
         self.actions: list[IntArray] = []
         self.rewards: list[float] = []
         self.costs: list[FloatArray] = []
+        self.repeated = False  # whether the last policy was there before: no multiplier leads further
 
     def take(self, multipliers: FloatArray, *, with_reward: bool) -> tuple[float, FloatArray]:
         """Take in the best policy at the multipliers; return its mean reward and costs."""
         actions = best_actions(self.process, multipliers, with_reward=with_reward)
         reward, costs = means_of(self.process, actions)
+        self.repeated = any(
+            abs(reward - known) <= _REPEATED * abs(reward)
+            and (np.abs(costs - other) <= _REPEATED * np.abs(costs)).all()
+            for known, other in zip(self.rewards, self.costs, strict=True)
+        )
         self.actions.append(actions)
         self.rewards.append(reward)
         self.costs.append(costs)
@@ -63,8 +71,8 @@ class _Seen:
 def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | None:
     """Maximise mean reward within the limits; None where the time ran out. See the module.
 
-    ``iterations`` counts passes over the pairs. The policy may randomise in more states than a vertex of the linear program,
-    wherever the mixed policies differ.
+    ``iterations`` counts passes over the pairs. The mixture is random wherever its policies differ; the policy that is returned,
+    as good and as costly, in no more states than there are limits.
     """
     end = np.inf if time_limit_s is None else time.perf_counter() + time_limit_s
     seen = _Seen(process)
@@ -77,7 +85,7 @@ def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | No
         if violation <= 0:
             break
         _, costs = seen.take(price, with_reward=False)
-        if violation - float(price @ (costs - process.limits)) <= _CLOSED * max(1.0, violation):
+        if seen.repeated or violation - float(price @ (costs - process.limits)) <= _CLOSED * max(1.0, violation):
             break
         if time.perf_counter() > end:
             return None
@@ -91,7 +99,7 @@ def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | No
         bound = reward - float(price @ (costs - process.limits))
         if bound < best_bound:
             best_bound, best_price = bound, price
-        if best_bound + found.fun <= _CLOSED * max(1.0, abs(best_bound)):
+        if seen.repeated or best_bound + found.fun <= _CLOSED * max(1.0, abs(best_bound)):
             break
         if time.perf_counter() > end:
             return None
@@ -101,6 +109,7 @@ def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | No
         if share > 0:
             policy[states, actions] += share
     policy /= policy.sum(axis=1, keepdims=True)
+    policy = purified(process, policy)
     return CmdpSolution(
         policy,
         best_bound,

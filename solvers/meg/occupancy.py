@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SMALL = 1e-9  # share of a state's probability below which an action is rounding
 _GAIN = 1e-11  # relative gain below which a column is not worth taking in
 _INFEASIBLE = 1e-9  # relative violation from which limits cannot be met
+_MANY = 200  # states from which the interior point method, ended by crossover to a vertex, is faster than the simplex
 
 
 def solve(process: Cmdp, time_limit_s: float | None = None) -> CmdpSolution | None:
@@ -90,8 +91,8 @@ def _sift(process: Cmdp, chosen: BoolArray, *, elastic: bool, end: float) -> Opt
         if np.isfinite(end):
             options["time_limit"] = max(end - time.perf_counter(), 0.01)
         found: OptimizeResult = linprog(  # type: ignore[call-overload]  # which knows no sparse matrices
-            gain, A_ub=rows, b_ub=limits, A_eq=sums, b_eq=np.ones(len(occurring)), bounds=(0, None), method="highs-ds",
-            options=options,
+            gain, A_ub=rows, b_ub=limits, A_eq=sums, b_eq=np.ones(len(occurring)), bounds=(0, None),
+            method="highs-ipm" if len(occurring) > _MANY else "highs-ds", options=options,
         )  # fmt: skip
         if found.status == 1 or time.perf_counter() > end:
             return None

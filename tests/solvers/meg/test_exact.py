@@ -9,9 +9,9 @@ import pytest
 from scipy.optimize import linprog
 
 from hisopt.cmdp import Cmdp
-from hisopt.instances.meg import MegInstance
+from hisopt.instances.meg import MegChannel, MegInstance
 from hisopt.meg_equations import tables
-from hisopt.solvers.meg import dual, occupancy
+from hisopt.solvers.meg import dual, occupancy, vertex
 
 
 def tiny(seed: int) -> Cmdp:
@@ -57,13 +57,42 @@ def test_tiny_processes_against_brute_force(solve) -> None:  # type: ignore[no-u
         assert (costs <= process.limits + 1e-8).all()
         assert (found.policy >= 0).all() and np.allclose(found.policy.sum(axis=1), 1)
         assert np.abs(found.multipliers * (costs - process.limits)).max() < 1e-8  # complementary slackness
+        assert found.randomised == int(((found.policy > 0).sum(axis=1) > 1).sum())
         if solve is occupancy.solve:
             assert found.randomised <= int((costs > process.limits - 1e-8).sum())
+        else:
+            assert found.randomised <= len(process.limits)
     assert 20 < infeasible < 180
 
 
-def default_process() -> Cmdp:
-    instance = MegInstance()
+@pytest.mark.parametrize("seed", range(30))
+def test_a_purified_policy_costs_the_same_and_is_no_worse(seed: int) -> None:
+    process = tiny(seed)
+    rng = np.random.default_rng(seed)
+    policy = rng.dirichlet(np.full(process.reward.shape[1], 0.5), len(process.reward))
+    found = vertex.purified(process, policy)
+    assert ((found > 0).sum(axis=1) > 1).sum() <= len(process.limits)
+    assert (found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-12)
+    assert ((found > 0) <= (policy > 0)).all()
+    (reward, costs), (before, was) = process.mean(found), process.mean(policy)
+    assert costs == pytest.approx(was, abs=1e-12)
+    assert reward >= before - 1e-12
+
+
+@pytest.mark.parametrize("solve", [occupancy.solve, dual.solve], ids=["lp", "dual"])
+def test_thousands_of_bins(solve) -> None:  # type: ignore[no-untyped-def]
+    """Where the program is solved by the interior point method, it still ends in a vertex, and both bounds agree."""
+    process = default_process(bins=700)
+    found = solve(process)
+    reward, costs = process.mean(found.policy)
+    assert found.randomised <= 2 and (costs <= process.limits * (1 + 1e-9)).all()
+    assert reward == pytest.approx(found.bound, abs=1e-9)
+    assert found.bound == pytest.approx(4.3210284, abs=1e-7)
+    assert found.iterations < 100
+
+
+def default_process(bins: int = 64) -> Cmdp:
+    instance = MegInstance(channel=MegChannel.uniform_distance(bins))
     values = tables(instance)
     limits = np.array([instance.latency_limit_s, instance.energy_limit_j])
     return Cmdp.of(instance.channel.probability, values.reward, np.stack([values.latency, values.energy]), limits)
