@@ -18,6 +18,7 @@ from hisopt.equations import (
     steps_sms,
     work_costs,
 )
+from hisopt.models import cancelling
 from hisopt.models.common import (
     ROOM,
     add_sms,
@@ -43,14 +44,14 @@ def build(problem: Full) -> pyo.ConcreteModel:
 
     ``assigned[n, m]`` are the clusters, ``together[i, j]`` the pairs that follow. With the ideal public prompt,
     ``norm[n]`` is the length of n's cluster sum, norm^2 = sum of S over the cluster and phi_n norm_n = the sum of S
-    from n to its cluster; with the affine rule phi_n is linear in that sum over the cluster's size. phi_n is a convex
-    combination of two neighbouring knots of the quality table (``segment``), split over the values of x_n
-    (``weight``). t_m v_m >= (c' |N_m| + c'') W_m as in P_II.
+    from n to its cluster; where embeddings nearly cancel, phi_n is given (`hisopt.models.cancelling`). With the affine
+    rule phi_n is linear in that sum over the cluster's size. phi_n is a convex combination of two neighbouring knots of
+    the quality table (``segment``), split over the values of x_n (``weight``). t_m v_m >= (c' |N_m| + c'') W_m as in P_II.
 
     Raises
     ------
     ValueError
-        For a public-prompt rule without an algebraic form here (medoid).
+        For a public-prompt rule without an algebraic form here (medoid), or where too many embeddings cancel.
     """
     instance = problem.instance
     if instance.public_prompt.rule not in ("ideal", "affine"):
@@ -107,7 +108,7 @@ def _pair(model: pyo.ConcreteModel, i: int, j: int) -> Any:
 
 
 def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
-    similarity, users = instance.similarity_matrix, instance.users
+    similarity = instance.similarity_matrix
     model.phi = pyo.Var(model.users, bounds=(-ROOM, ROOM))
     model.to_sum = pyo.Expression(
         model.users,
@@ -117,11 +118,7 @@ def _add_quality(model: pyo.ConcreteModel, instance: Instance) -> None:
         ),
     )
     if instance.public_prompt.rule == "ideal":
-        model.norm = pyo.Var(model.users, bounds=(0, ROOM * users))
-        model.squares = pyo.Constraint(
-            model.users, rule=lambda m, n: m.norm[n] ** 2 == _cluster_square(m, similarity, n)
-        )
-        model.align = pyo.Constraint(model.users, rule=lambda m, n: m.phi[n] * m.norm[n] == m.to_sum[n])
+        cancelling.add(model, instance, {n: _cluster_square(model, similarity, n) for n in model.users})
     else:
         rule = instance.public_prompt
         model.mean = pyo.Var(model.users, bounds=(-ROOM, ROOM))
@@ -225,9 +222,7 @@ def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
     if instance.public_prompt.rule == "ideal":
         for i, j, k in model.triples:
             model.both[i, j, k].set_value(int(labels[i] == labels[j] == labels[k]))
-        for n in model.users:
-            total = instance.similarity_matrix[np.ix_(labels == labels[n], labels == labels[n])].sum()
-            model.norm[n].set_value(float(np.sqrt(total)))
+        cancelling.insert(model, instance, labels)
     else:
         for n in model.users:
             model.mean[n].set_value(pyo.value(model.to_sum[n]) / (labels == labels[n]).sum())
