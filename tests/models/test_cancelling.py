@@ -84,9 +84,8 @@ def test_exported_models_know_no_free_similarity(name: str, suffix: str, tmp_pat
     scip = pyscipopt.Model()
     scip.hideOutput()
     scip.readProblem(str(tmp_path / f"model{suffix}"))
-    for reduction in ("misc/allowstrongdualreds", "misc/allowweakdualreds"):
-        scip.setParam(reduction, False)
-    scip.setParam("limits/time", 60)
+    scip.setParams({"misc/allowstrongdualreds": False, "misc/allowweakdualreds": False})
+    scip.setParams({"separating/gomory/freq": -1, "limits/time": 60})
     scip.optimize()
     assert scip.getStatus() == "optimal"
     assert scip.getObjVal() == pytest.approx(brute_force.optimum(problem).value, rel=1e-5)
