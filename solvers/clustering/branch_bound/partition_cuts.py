@@ -28,9 +28,15 @@ _STARTS = 8000  # pairs that grow, the least decided first
 _CHUNK = 1 << 21  # entries of an array while they do
 
 
-def separate(own: FloatArray, tolerance: float, most: int) -> Cuts:
-    """Return cuts that a matrix (n, n) violates by more than ``tolerance``: ``most`` of each sort, the most violated first."""
-    return _pairs(own, tolerance).join(_triangles(own, tolerance, most)).join(_two_partition(own, tolerance, most))
+def separate(own: FloatArray, tolerance: float, most: int, *, frugal: bool = False) -> Cuts:
+    """Return cuts that a matrix (n, n) violates by more than ``tolerance``: ``most`` of each sort, the most violated first.
+
+    With ``frugal``, 2-partition cuts of more than three users, which take longest to find, only where triangles are few.
+    """
+    simple = _pairs(own, tolerance).join(_triangles(own, tolerance, most))
+    if frugal and len(simple) > len(own):
+        return simple
+    return simple.join(_two_partition(own, tolerance, most))
 
 
 def cliques(own: FloatArray, clusters: int, tolerance: float, most: int) -> Cuts:
@@ -93,10 +99,11 @@ def _triangles(own: FloatArray, tolerance: float, most: int) -> Cuts:
     diagonal = np.diag(own)
     found: list[FloatArray] = []
     for i in range(len(own)):
-        excess = own[i][:, None] + own[i][None, :] - diagonal[i] - own
-        excess[i, :] = excess[:, i] = 0.0
+        near = np.flatnonzero(own[i] > tolerance)  # without both of these, a pair is violated already
+        near = near[near != i]
+        excess = own[i, near][:, None] + own[i, near][None, :] - diagonal[i] - own[np.ix_(near, near)]
         j, k = np.nonzero(np.triu(excess, 1) > tolerance)
-        found.append(np.stack([np.full(len(j), i), j, k, excess[j, k]], axis=1))
+        found.append(np.stack([np.full(len(j), i), near[j], near[k], excess[j, k]], axis=1))
     triangles = np.concatenate(found)
     triangles = triangles[np.argsort(-triangles[:, 3], kind="stable")[:most]]
     i, j, k = triangles[:, :3].astype(np.int64).T

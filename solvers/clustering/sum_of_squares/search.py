@@ -21,15 +21,20 @@ from hisopt.solvers.clustering.partitions import SubsetLattice, labels_of, membe
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Items
 from hisopt.solvers.clustering.sum_of_squares.local_search import lloyd, polish
+from hisopt.solvers.clustering.sum_of_squares.proximal_dual import Dual, SmoothDual, descend, partition_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.solvers.base import Deadline
 
-_STEPS = 30  # of the relaxation between two looks at its bound
+_STEPS = 60  # of L-BFGS between two rounds of cuts
+_TAIL = 300  # of L-BFGS where hardly any cuts are new
+_PROXIMAL = 0.2  # weight of the proximal term, in mean entries of S times root n
 _VIOLATED = 1e-4  # least violation of a new cut, on the entries of D^1/2 Z D^1/2
 _LEAF = 10  # items that a dynamic program over subsets finishes
-_LOOKS = 20  # over which a bound must close a twentieth of its gap
+_LOOKS = 7  # rounds over which a bound must close a fifth of its gap
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,14 @@ class Search:
         self.items, self.deadline, self.tolerance = items, deadline, tolerance
         self.explored, self._closed, self._order = 0, -math.inf, count()
         self.value, self.labels = -math.inf, None
+        self.tell: Callable[[], None] | None = None
         weighted = items.weights[:, None] * items.points
         size = len(items)
         root = Weighted(np.arange(size), items.weights, weighted @ weighted.T, items.apart)
         self.open: list[tuple[float, int, _Node]] = []
-        self._offer(hybrid(items, seed, deadline=deadline))
+        if size > _LEAF or items.clusters in (1, size):  # fewer items are enumerated at once
+            patience = min(30, 2 * size) if items.plain else min(10, size)
+            self._offer(hybrid(items, seed, patience=patience, deadline=deadline))
         if items.clusters > 1 and not (self.labels is not None and items.plain and items.clusters >= size):
             highest = items.total * (1 + 8 * size * np.finfo(float).eps)
             self._push(_Node(root, items.counts, highest))
@@ -96,6 +104,8 @@ class Search:
             self.explored += 1
             for child in self._process(node):
                 self._push(child)
+            if self.tell is not None:
+                self.tell()
 
     def _push(self, node: _Node) -> None:
         heapq.heappush(self.open, (-node.bound, next(self._order), node))
@@ -103,7 +113,7 @@ class Search:
     def _target(self) -> float:
         """Return the bound that closes a node; no partition has a value below zero."""
         if self.labels is None:
-            return -1e-9 * self.items.total
+            return -1e-9 * self.items.total - 1e-300  # below zero, also where all points are equal
         return self.value + 0.98 * self.tolerance * self.items.squares(self.labels)
 
     def _offer(self, labels: IntArray | None) -> None:
@@ -140,40 +150,84 @@ class Search:
                 self._offer(nodes.groups)
                 return []
         relaxation, scale = self.relaxation(node)
-        cuts = Cuts.none()
-        if node.warm is None:
-            state = relaxation.start()
-        else:
-            cuts = node.warm.cuts.scaled(scale)
-            warm = node.warm
-            state = State(warm.primal * scale, warm.multiplier / scale, warm.cut_multipliers, warm.penalty)
-        history = [node.bound]
+        dual, cuts, proximal, centre = self._start(node, relaxation, scale)
+        own_centre = centre is not None  # of the best partition, which the node allows
+        least, improved, rounds, new = node.bound, [math.inf], 0, cuts
+
+        def enough(found: Dual) -> bool:
+            nonlocal least
+            state.multiplier, state.cut_multipliers = found.multiplier(cuts), found.cut_multipliers
+            least = min(least, relaxation.bound(state, cuts))
+            return least <= self._target()
+
         while True:
-            relaxation.iterate(state, cuts, _STEPS, self.deadline)
-            bound = min(history[-1], relaxation.bound(state, cuts))
-            history.append(bound)
-            if bound <= self._target():
-                self._closed = max(self._closed, bound)
+            state = State(dual.primal, dual.entries, dual.cut_multipliers, proximal)
+            start = dual.primal if centre is None else centre
+            smooth = SmoothDual(relaxation, cuts, start, proximal, max(self._reach(), 1e-12 * items.total) or 1.0)
+            tail = rounds > 0 and len(new) <= len(nodes) // 2
+            dual, _ = descend(smooth, dual, _TAIL if tail else _STEPS, enough, self.deadline)
+            closed = enough(dual)
+            rounds += 1
+            if closed:
+                self._closed = max(self._closed, least)
                 return []
             if self.deadline.passed:
-                return [_Node(nodes, node.counts, bound, _suspend(state, scale, cuts))]
-            if len(history) % 8 == 4:
-                self._round(state.primal, nodes)
-            gap = bound - self._target()
-            slow = len(history) > 2 * _LOOKS and history[-_LOOKS - 1] - bound < 0.05 * gap
-            slow = slow or not math.isfinite(self.value)
-            if len(history) % 2 == 1:
-                active = (state.cut_multipliers > 1e-9) | (cuts.slack(state.primal) < 1e-5)
-                cuts, state.cut_multipliers = cuts.keep(active), state.cut_multipliers[active]
-                new = separate(state.primal / scale, _VIOLATED / float(nodes.weights.max()), 5 * len(nodes))
-                new = new.scaled(scale)
-                slow = slow or (len(new) < len(nodes) // 4 and state.residual < 1e-5)
-                cuts = cuts.join(new)
-                state.cut_multipliers = np.concatenate([state.cut_multipliers, np.zeros(len(new))])
-            if slow:
+                return [_Node(nodes, node.counts, least, _suspend(dual, scale, cuts, proximal))]
+            if rounds % 4 == 2:
+                self._round(dual.primal, nodes)
+            gap = least - self._target()
+            improved.append(gap)
+            if not math.isfinite(self.value):
                 break
-        warm = _suspend(state, scale, cuts)
-        return self._branch(self._fix(node, relaxation, scale, state, cuts), node.counts, bound, warm)
+            active = (dual.cut_multipliers > 1e-9) | (cuts.slack(dual.primal) < 1e-5)
+            cuts = cuts.keep(active)
+            new = separate(dual.primal / scale, _VIOLATED / float(nodes.weights.max()), 5 * len(nodes), frugal=True)
+            new = new.scaled(scale)
+            cuts = cuts.join(new)
+            dual.cut_multipliers = np.concatenate([dual.cut_multipliers[active], np.zeros(len(new))])
+            slow = rounds >= _LOOKS and gap > 0.8 * improved[-_LOOKS]
+            if slow and own_centre:  # the relaxation with these cuts is not tight at the best partition
+                own_centre, centre, improved = False, None, [math.inf]
+                rounds = 0
+            elif slow:
+                break
+        state = State(dual.primal, dual.multiplier(cuts), dual.cut_multipliers, proximal)
+        warm = _suspend(dual, scale, cuts, proximal)
+        return self._branch(self._fix(node, relaxation, scale, state, cuts), node.counts, least, warm)
+
+    def _start(
+        self, node: _Node, relaxation: Relaxation, scale: FloatArray
+    ) -> tuple[Dual, Cuts, float, FloatArray | None]:
+        """Return where to start from, the parent's cuts, the proximal weight, and the best partition's matrix if allowed."""
+        centre = None if self.labels is None else self._centre(node.nodes)
+        warm = node.warm
+        if warm is None:
+            size = len(scale)
+            objective = relaxation.objective
+            proximal = _PROXIMAL * (float(np.abs(objective).mean()) or 1.0) * math.sqrt(size)
+            primal = relaxation.spectral.project(objective.copy()) if centre is None else centre
+            return Dual(np.zeros((size, size)), np.zeros(0), primal), Cuts.none(), proximal, centre
+        cuts = warm.cuts.scaled(scale)
+        dual = Dual(warm.multiplier / scale, warm.cut_multipliers, warm.primal * scale)
+        dual.entries = dual.entries - cuts.adjoint(dual.cut_multipliers, len(scale))
+        free = relaxation.upper <= relaxation.lower
+        dual.entries = np.where(free, dual.entries, np.maximum(dual.entries, 0.0))
+        return dual, cuts, warm.penalty, centre
+
+    def _centre(self, nodes: Weighted) -> FloatArray | None:
+        """Return the matrix of the best partition, None where it does not join and part what the node does."""
+        labels = self.labels
+        if labels is None:
+            return None
+        own = np.full(len(nodes), -1)
+        own[nodes.groups] = labels
+        if (own[nodes.groups] != labels).any() or nodes.apart[own[:, None] == own[None, :]].any():
+            return None
+        return partition_matrix(own, nodes.weights, self.items.clusters)
+
+    def _reach(self) -> float:
+        """Return the sum of squares that gaps are relative to."""
+        return self.items.total if self.labels is None else self.items.squares(self.labels)
 
     def _round(self, matrix: FloatArray, nodes: Weighted) -> None:
         """Offer what a relaxation's matrix suggests: the centres of its rows' groups."""
@@ -242,10 +296,10 @@ def _means(items: Items, nodes: Weighted) -> FloatArray:
     return sums / nodes.weights[:, None]
 
 
-def _suspend(state: State, scale: FloatArray, cuts: Cuts) -> Warm:
+def _suspend(dual: Dual, scale: FloatArray, cuts: Cuts, proximal: float) -> Warm:
     none = np.zeros((0, len(scale)))
     return Warm(
-        state.primal / scale, state.multiplier * scale, state.penalty, cuts.scaled(1 / scale), state.cut_multipliers,
+        dual.primal / scale, dual.multiplier(cuts) * scale, proximal, cuts.scaled(1 / scale), dual.cut_multipliers,
         none, np.zeros(0),
     )  # fmt: skip
 

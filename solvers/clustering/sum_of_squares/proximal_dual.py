@@ -1,0 +1,175 @@
+"""Multipliers of a Peng-Wei relaxation from its smoothed dual, minimised by L-BFGS-B around the best partition known.
+
+With F the spectral set of `hisopt.solvers.clustering.branch_bound.spectral_relaxation`, entries Z >= l and cuts T Z >= b,
+every y >= 0 and t >= 0 prove the bound max_F <S + y + T't, .> - y'l - t'b, which is convex in them and not smooth. Taking
+(mu / 2) |Z - C|^2 off inside the maximum makes it so (Moreau, Yosida; the step of a proximal point or augmented
+Lagrangian method): its gradient is Z - l and T Z - b at Z = P_F(C + (S + y + T't) / mu), a projection that needs the few
+leading eigenvectors. The minimum does not move when the centre C solves the relaxation. With cuts the relaxation often is
+tight, and then the matrix of the best partition, which heuristics find, is such a centre: one smooth problem gives the
+multipliers. Their bound is computed anew from them, so nothing here needs to be accurate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.optimize import Bounds, minimize
+from scipy.sparse import csr_array
+
+from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, project_capped_simplex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.solvers.base import Deadline
+    from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Relaxation, SpectralSet
+
+_MEMORY = 12  # pairs of vectors that L-BFGS keeps
+_LOOK = 20  # evaluations between two looks at the bound
+
+
+@dataclass
+class Dual:
+    """Multipliers y of the entries, as a symmetric matrix (n, n) over unordered pairs' halves, and t of the cuts; and Z."""
+
+    entries: FloatArray
+    cut_multipliers: FloatArray
+    primal: FloatArray
+
+    def multiplier(self, cuts: Cuts) -> FloatArray:
+        """Return y + T't, the matrix that is added to the objective."""
+        return self.entries + cuts.adjoint(self.cut_multipliers, len(self.entries))
+
+
+class _Enough(Exception):
+    """The bound is what was asked for, or time is up."""
+
+
+class LeadingProjection:
+    """The projection onto a spectral set by as many leading eigenvectors as it needs, a number that it remembers."""
+
+    def __init__(self, spectral: SpectralSet, guess: int) -> None:
+        self.spectral, self.guess = spectral, guess
+
+    def __call__(self, matrix: FloatArray) -> FloatArray:
+        """Return the nearest element; the set must be one whose vector is an eigenvector of the rest."""
+        spectral, size = self.spectral, len(matrix)
+        u = spectral.vector
+        left = matrix @ u
+        inner = matrix - np.outer(u, left) - np.outer(left, u) + (u @ left) * np.outer(u, u)
+        inner -= (1 + float(np.abs(inner).sum(axis=1).max())) * np.outer(u, u)  # so that u comes last
+        while True:
+            few = self.guess < size // 2
+            if few:
+                last = (size - self.guess, size - 1)
+                values, vectors = eigh(inner, check_finite=False, driver="evr", subset_by_index=last)
+            else:
+                values, vectors = eigh(inner, check_finite=False, driver="evd")
+                values, vectors = values[1:], vectors[:, 1:]
+            new = np.clip(values, 0.0, spectral.cap)
+            if not spectral.at_most or new.sum() > spectral.total:
+                new = project_capped_simplex(values, min(spectral.total, spectral.cap * len(values)), spectral.cap)
+            used = int(np.count_nonzero(new > 0))
+            if not few or used < len(values):
+                break
+            self.guess *= 2
+        self.guess = max(min(self.guess, used + 4), 4)
+        part = vectors[:, new > 0] * np.sqrt(new[new > 0])
+        return np.asarray(spectral.fixed * np.outer(u, u) + part @ part.T)
+
+
+class SmoothDual:
+    """The smoothed dual of a relaxation with cuts, as a function of y on the upper triangle, then t."""
+
+    def __init__(self, relaxation: Relaxation, cuts: Cuts, centre: FloatArray, proximal: float, unit: float) -> None:
+        self.relaxation, self.cuts, self.centre, self.proximal, self.unit = relaxation, cuts, centre, proximal, unit
+        size = len(centre)
+        self.rows, self.columns = np.triu_indices(size)
+        self.flat = self.rows * size + self.columns
+        self.half = np.where(self.rows == self.columns, 1.0, 0.5)
+        self.lower = relaxation.lower.ravel()[self.flat]
+        self.free = relaxation.upper.ravel()[self.flat] <= self.lower
+        spectral = relaxation.spectral
+        self.project = LeadingProjection(spectral, int(4 * (spectral.total / spectral.cap + 2)) if spectral.cap else 4)
+        position = np.minimum(cuts.row, cuts.column) * size + np.maximum(cuts.row, cuts.column)
+        self.used, place = np.unique(position, return_inverse=True)
+        self.matrix = csr_array((cuts.coefficient, (cuts.index, place)), shape=(len(cuts), len(self.used)))
+        self.transposed = csr_array(self.matrix.T)
+        self.primal = centre
+
+    def pack(self, dual: Dual) -> FloatArray:
+        """Return multipliers as one vector."""
+        return np.concatenate([dual.entries.ravel()[self.flat] / self.half, dual.cut_multipliers])
+
+    def unpack(self, x: FloatArray) -> Dual:
+        """Return multipliers from one vector, with the matrix that they lead to."""
+        size, pairs = len(self.centre), len(self.flat)
+        entries = np.zeros((size, size))
+        entries[self.rows, self.columns] = entries[self.columns, self.rows] = x[:pairs] * self.half
+        return Dual(entries, x[pairs:].copy(), self.primal)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Signs: multipliers are not negative, but those of entries that are known are free."""
+        least = np.concatenate([np.where(self.free, -np.inf, 0.0), np.zeros(len(self.cuts))])
+        return Bounds(least, np.full(len(least), np.inf))
+
+    def __call__(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Return the value, in units of ``unit`` above zero, and its gradient."""
+        size, pairs = len(self.centre), len(self.flat)
+        total = np.zeros(size * size)
+        total[self.flat] = x[:pairs]
+        if len(self.cuts):
+            total[self.used] += self.transposed @ x[pairs:]
+        square = total.reshape(size, size)
+        priced = self.relaxation.objective + (square + square.T) / 2
+        self.primal = self.project(self.centre + priced / self.proximal)
+        z = self.primal.ravel()
+        slack = self.matrix @ z[self.used] - self.cuts.side if len(self.cuts) else np.zeros(0)
+        known = z[self.flat] - self.lower
+        away = self.primal - self.centre
+        value = np.vdot(self.relaxation.objective, self.primal) - self.proximal / 2 * np.vdot(away, away)
+        value += known @ x[:pairs] + slack @ x[pairs:]
+        return float(value) / self.unit, np.concatenate([known, slack]) / self.unit
+
+
+def descend(
+    smooth: SmoothDual, dual: Dual, iterations: int, enough: Callable[[Dual], bool], deadline: Deadline,
+) -> tuple[Dual, float]:  # fmt: skip
+    """Return better multipliers after some steps of L-BFGS-B, and the smoothed dual there; ends early where ``enough``."""
+    best, calls, value = smooth.pack(dual), 0, np.inf
+
+    def looked(x: FloatArray) -> tuple[float, FloatArray]:
+        nonlocal best, calls, value
+        if deadline.passed:
+            raise _Enough
+        found, gradient = smooth(x)
+        calls += 1
+        if found < value:
+            best, value = x.copy(), found
+            if calls % _LOOK == 0 and enough(smooth.unpack(best)):
+                raise _Enough
+        return found, gradient
+
+    try:
+        minimize(
+            looked, best, jac=True, method="L-BFGS-B", bounds=smooth.bounds,
+            options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": _MEMORY, "ftol": 1e-13, "gtol": 1e-12},
+        )  # fmt: skip
+    except _Enough:
+        pass
+    else:
+        smooth(best)  # so that the primal matrix is that of the best multipliers
+    return smooth.unpack(best), float(value)
+
+
+def partition_matrix(labels: IntArray, weights: FloatArray, count: int) -> FloatArray:
+    """Return D^1/2 Z D^1/2 of a partition of items with weights D."""
+    member = (labels[:, None] == np.arange(count)) * np.sqrt(weights)[:, None]
+    length = np.linalg.norm(member, axis=0)
+    member = member[:, length > 0] / length[length > 0]
+    return np.asarray(member @ member.T)
