@@ -9,11 +9,15 @@ from __future__ import annotations
 import ast
 import copy
 import hashlib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Entry = dict[str, Any]  # of the list of equivalent mutants: patterns, and the reason
 
 _CHECKS = ("check", "beats", "_close", "contradictions")  # what is said of claims
 
@@ -191,15 +195,41 @@ def _for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def equivalent(source: bytes, mutant: Mutant, listed: list[dict[str, str]]) -> str | None:
-    """Return the reason why a mutant is listed as equivalent, or None.
+def named(module: str, source: bytes, old: str, new: str) -> Mutant:
+    """Return the mutant that replaces a text, which must occur once in the module."""
+    start = source.find(old.encode())
+    if start < 0 or source.find(old.encode(), start + 1) >= 0:
+        raise ValueError(f"{module}: {old!r} must occur exactly once")
+    end, line = start + len(old.encode()), source.count(b"\n", 0, start) + 1
+    around = [place for _, _, place in _nodes(module, ast.parse(source)) if place.first <= line <= place.last]
+    return Mutant(module, line, "named", start, end, new, max(around, key=lambda place: place.first, default=Place()))
 
-    An entry names a function, or a line, or a line and its change.
+
+_FIELDS = ("module", "function", "line", "operator", "old", "new")
+
+
+def equivalent(source: bytes, mutant: Mutant, listed: list[Entry]) -> Entry | None:
+    """Return the first entry of the list of equivalent mutants that a mutant is of, or None.
+
+    An entry gives patterns, in which a star stands for any text, for some of: the module, the function, the line without
+    its indentation, the operator, what was there and what replaces it. Where it gives several for one, any will do.
     """
     old, new = mutant.change(source)
     line = source.splitlines()[mutant.line - 1].decode().strip()
-    own = {"module": mutant.module, "function": mutant.place.function, "line": line, "old": old, "new": new}
-    for entry in listed:
-        if all(own.get(name, value) == value for name, value in entry.items()):
-            return entry["reason"]
-    return None
+    own = dict(zip(_FIELDS, (mutant.module, mutant.place.function, line, mutant.operator, old, new), strict=True))
+    return next((entry for entry in listed if all(_fits(entry[n], own[n]) for n in _FIELDS if n in entry)), None)
+
+
+def may_list(entry: Entry, module: str) -> bool:
+    """Whether an entry may list mutants of a module."""
+    return _fits(entry.get("module", "*"), module)
+
+
+def _fits(patterns: str | list[str], text: str) -> bool:
+    every = [patterns] if isinstance(patterns, str) else patterns
+    return any(_pattern(pattern).fullmatch(text) for pattern in every)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)

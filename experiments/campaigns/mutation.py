@@ -18,11 +18,13 @@ from pathlib import Path
 
 import click
 
-from hisopt.experiments.campaigns.mutants import Mutant, equivalent, mutants
+from hisopt.experiments.campaigns.mutants import Entry, Mutant, equivalent, may_list, mutants, named
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutation_equivalents.toml")
-_JOINT = ("tests/solvers/test_scalar_coupling.py", "tests/solvers/test_joint_exact.py", "tests/test_certificate.py",
+NAMED = Path(__file__).with_name("mutation_named.toml")
+_JOINT = ("tests/solvers/test_coupling_rules.py", "tests/solvers/test_step_tables.py",
+          "tests/solvers/test_scalar_coupling.py", "tests/solvers/test_joint_exact.py", "tests/test_certificate.py",
           "tests/solvers/test_properties.py", "tests/experiments/test_edges.py")  # fmt: skip
 _WHOLE = ("tests/solvers/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
 _CLUSTERING = ("tests/solvers/test_pruning.py", "tests/solvers/test_clustering_edges.py",
@@ -59,50 +61,73 @@ def read_records(path: Path) -> dict[str, dict[str, object]]:
 @click.command()
 @click.option("--module", "chosen", multiple=True, type=click.Choice(sorted(TESTS)), help="Only this one; repeatable.")
 @click.option("--function", default="", help="Only functions whose name contains this.")
+@click.option("--tests", "only", multiple=True, help="Only these test files, or tests; repeatable.")
 @click.option("--records", type=click.Path(path_type=Path), default=Path("mutants.jsonl"), show_default=True,
               help="File of what became of each mutant: the dead are not run again, the others by new tests.")  # fmt: skip
 @click.option("--longest", default=10.0, show_default=True, help="Leave out tests that take more CPU seconds.")
 @click.option("--budget", default=60.0, show_default=True, help="CPU seconds of tests a mutant, the cheapest first.")
+@click.option("--listed", "also", is_flag=True, help="Run those listed as equivalent, too.")
 @click.option("--report", is_flag=True, help="Only print what the records say.")
-def main(chosen: tuple[str, ...], function: str, records: Path, longest: float, budget: float, report: bool) -> None:
+@click.option(
+    "--named", "by_name", is_flag=True, help="Only the mutants of mutation_named.toml, by the tests that it names."
+)
+def main(
+    chosen: tuple[str, ...], function: str, only: tuple[str, ...], records: Path, longest: float, budget: float,
+    also: bool, report: bool, by_name: bool,
+) -> None:  # fmt: skip
     """Mutate modules in a copy of the checkout; print the score of each, and the mutants that survive."""
-    listed = tomllib.loads(EQUIVALENT.read_text()).get("mutant", [])
+    if by_name:
+        sys.exit(run_named())
+    listed = tomllib.loads(EQUIVALENT.read_text())["group"]
     modules = list(chosen or TESTS)
     if not report:
         for tests in dict.fromkeys(TESTS[module] for module in modules):  # modules of the same tests share a process
             group = [module for module in modules if TESTS[module] == tests]
             every = [module for module in TESTS if TESTS[module] == tests]
-            run(group, every, tests, function, records, longest, budget, listed)
+            found = wanted(group, function, read_records(records), [] if also else listed)
+            run(found, every, only or tests, records, longest, budget)
+    known = read_records(records)
     for module in modules:
-        print(score(module, read_records(records), listed), flush=True)
+        print(score(module, known, listed), flush=True)
+    for entry in idle(listed, known):
+        print(f"matches no mutant that a test leaves alive: {entry}")
 
 
-def run(
-    group: list[str], every: list[str], tests: tuple[str, ...], function: str, records: Path, longest: float, budget: float,
-    listed: list[dict[str, str]],
-) -> None:  # fmt: skip
-    """Run the mutants of some modules that are neither listed nor dead."""
-    known, wanted = read_records(records), []
+def wanted(
+    group: list[str], function: str, known: dict[str, dict[str, object]], listed: list[Entry]
+) -> list[dict[str, object]]:
+    """Return the mutants of some modules that are neither listed nor dead, as a plan holds them."""
+    found = []
     for module in group:
         source = (ROOT / module).read_bytes()
         for mutant in mutants(module, source):
-            key = mutant.key(source)
-            record = known.get(key, {})
+            record = known.get(mutant.key(source), {})
             dead = record.get("outcome") in ("killed", "timeout")
-            if dead or function not in mutant.place.function or equivalent(source, mutant, listed):
-                continue
-            wanted.append({"key": key, "mutant": asdict(mutant), "old": mutant.change(source)[0],
-                           "survived": record.get("survived", [])})  # fmt: skip
-    if not wanted:
+            if not dead and function in mutant.place.function and not equivalent(source, mutant, listed):
+                found.append(_planned(mutant, source, record.get("survived", [])))
+    return found
+
+
+def _planned(mutant: Mutant, source: bytes, survived: object) -> dict[str, object]:
+    old = mutant.change(source)[0]
+    return {"key": mutant.key(source), "mutant": asdict(mutant), "old": old, "survived": survived}
+
+
+def run(
+    planned: list[dict[str, object]], modules: list[str], tests: tuple[str, ...], records: Path, longest: float,
+    budget: float,
+) -> None:  # fmt: skip
+    """Run mutants of ``modules`` in a process of their own."""
+    if not planned:
         return
     with tempfile.TemporaryDirectory(prefix="hisopt-mutants-") as temporary:
         folder = Path(temporary) / "checkout"
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.jsonl", "build", "*.egg-info")
         shutil.copytree(ROOT, folder, ignore=ignored, symlinks=True)
         plan = {
-            "folder": str(folder), "modules": every, "tests": [test for test in tests if (ROOT / test).exists()],
+            "folder": str(folder), "modules": modules, "tests": [test for test in tests if _file(test).exists()],
             "coverage": str(records.resolve().with_suffix(".coverage")), "records": str(records.resolve()),
-            "mutants": wanted, "longest": longest, "budget": budget,
+            "mutants": planned, "longest": longest, "budget": budget,
         }  # fmt: skip
         path = Path(temporary) / "plan.json"
         path.write_text(json.dumps(plan))
@@ -111,7 +136,39 @@ def run(
         subprocess.run(command, cwd=folder, env=dict(os.environ) | own, check=True, stdout=subprocess.DEVNULL)
 
 
-def score(module: str, known: dict[str, dict[str, object]], listed: list[dict[str, str]]) -> str:
+def _file(test: str) -> Path:
+    return ROOT / test.partition("::")[0]
+
+
+def run_named() -> int:
+    """Run the mutants with names, print which test kills each, and return how many survive."""
+    listed = tomllib.loads(NAMED.read_text())["mutant"]
+    sources = {given["module"]: (ROOT / given["module"]).read_bytes() for given in listed}
+    found = [named(given["module"], sources[given["module"]], given["old"], given["new"]) for given in listed]
+    planned = [_planned(mutant, sources[mutant.module], []) for mutant in found]
+    tests = tuple(dict.fromkeys(given["test"] for given in listed))
+    with tempfile.TemporaryDirectory(prefix="hisopt-named-") as temporary:
+        records = Path(temporary) / "named.jsonl"
+        run(planned, list(sources), tests, records, longest=60, budget=60)
+        known = read_records(records)
+    ended = [known[str(plan["key"])] for plan in planned]
+    for given, record in zip(listed, ended, strict=True):
+        print(f"{given['name']}: {record['outcome']} {record['by']}", flush=True)
+    return sum(record["outcome"] == "survived" for record in ended)
+
+
+def idle(listed: list[Entry], known: dict[str, dict[str, object]]) -> list[Entry]:
+    """Return the entries that list nothing: no mutant is theirs, or tests kill all of them."""
+    left = list(listed)
+    for module in TESTS:
+        source = (ROOT / module).read_bytes()
+        for mutant in mutants(module, source) if any(may_list(entry, module) for entry in left) else []:
+            if known.get(mutant.key(source), {}).get("outcome") not in ("killed", "timeout"):
+                left = [entry for entry in left if not equivalent(source, mutant, [entry])]
+    return left
+
+
+def score(module: str, known: dict[str, dict[str, object]], listed: list[Entry]) -> str:
     """Say how many mutants of a module the tests catch, and which they do not."""
     source = (ROOT / module).read_bytes()
     counts: Counter[str] = Counter()

@@ -124,10 +124,11 @@ class Trials:
         state = b"".join((folder / module).read_bytes() for module in self.plan.modules)
         covered: Covered = {}
         for test in self.plan.tests:
-            words = repr((self.plan.modules, self.plan.longest)).encode() + (folder / test).read_bytes()
+            words = repr((self.plan.modules, self.plan.longest)).encode()
+            words += (folder / test.partition("::")[0]).read_bytes()
             key = test + ":" + hashlib.sha256(state + words).hexdigest()[:16]
             if key not in known:
-                items = [item for item in session.items if item.nodeid.startswith(test + "::")]
+                items = [item for item in session.items if (item.nodeid + "::").startswith((test + "::", test + "["))]
                 known[key] = self._measure(items)
                 file.write_text(json.dumps(known))
             covered |= known[key]

@@ -36,6 +36,7 @@ _ROUNDED = 10_000  # states that a rounded merge keeps
 _PAIRS = 8_000_000  # sums computed at once
 _MAX_SPLITS = 60
 _EXTRA_CELLS = 1  # cells searched for the last digits, once the gap is small enough
+_ERROR = 2e-15  # relative, of a square of lambda and the terms that it cancels with
 _SLACK = 1e-9  # of loads, relative: far above rounding, and it only keeps options
 
 Box = tuple[IntArray, FloatArray, FloatArray]  # a group's options by load, and from which S to which each is possible
@@ -154,11 +155,15 @@ class Search:
         options = np.concatenate([box[0] for box in boxes])
         gain, load = self.gain[options], self.load[options]
         heads = np.concatenate([[0], np.cumsum([len(box[0]) for box in boxes])[:-1]])
+        usual = 2 * max(self.multiplier, cell.high, 0.0)
+        unit = _ERROR * max(1.0, np.log2(len(boxes))) / self.budget
 
         def respond(at: float) -> tuple[float, float, FloatArray]:
             priced = gain - (2 * at / self.budget) * load
             top = np.maximum.reduceat(priced, heads)
             h = at**2 / self.budget + self._fixed_gain - 2 * at / self.budget * self._fixed_load + top.sum()
+            if at > usual:  # squares of it cancel later, and with them digits that `rounding` does not count
+                h += unit * at**2
             return float(h - _distance(at, cell.low, cell.high) ** 2 / self.budget), float(h), top
 
         def rises(at: float) -> bool:
@@ -171,7 +176,7 @@ class Search:
 
         candidates = [self.multiplier]
         if cell.depth:
-            below, above = 0.0, 2 * max(self.multiplier, cell.high, 0.0)
+            below, above = 0.0, usual
             for _ in range(40):
                 if rises(above):
                     break
@@ -347,7 +352,7 @@ def _round(
     """
     extent = float(loads[-1] - loads[0])
     fine, coarse = extent * 1e-15, extent / target
-    for _ in range(12):  # a width that leaves about as many buckets as allowed
+    for _ in range(12 if extent > 0 else 0):  # a width that leaves about as many buckets as allowed
         width = np.sqrt(fine * coarse)
         if np.count_nonzero(np.diff(np.floor((loads - loads[0]) / width))) >= target:
             fine = width

@@ -71,22 +71,54 @@ def test_every_mutant_is_python_and_every_mapped_test_exists(module: str) -> Non
     assert all((mutation.ROOT / test).is_file() for test in mutation.TESTS[module])
 
 
-def test_equivalent_mutants_are_mutants_and_have_a_reason() -> None:
-    listed = tomllib.loads(mutation.EQUIVALENT.read_text()).get("mutant", [])
-    for entry in listed:
-        source = (mutation.ROOT / entry["module"]).read_bytes()
-        assert entry["reason"]
-        assert any(mutants.equivalent(source, m, [entry]) for m in mutants.mutants(entry["module"], source)), entry
+def test_every_group_of_equivalent_mutants_has_a_reason_and_some_mutant() -> None:
+    listed = tomllib.loads(mutation.EQUIVALENT.read_text())["group"]
+    assert all(set(entry) <= {*mutants._FIELDS, "reason"} and entry["reason"] for entry in listed)
+    assert not mutation.idle(listed, {})
 
 
-def test_listed_by_function_line_or_change() -> None:
+def test_listed_by_patterns_of_what_the_program_prints() -> None:
     found = [m for m in mutants.mutants("a.py", SOURCE) if m.change(SOURCE) == ("x < 2", "(x > 2)")]
     assert [mutant.place.function for mutant in found] == ["f"]
     entry = {"module": "a.py", "reason": "why"}
-    for more in ({"function": "f"}, {"line": "if x < 2 and not low:"}, {"old": "x < 2", "new": "(x > 2)"}):
-        assert mutants.equivalent(SOURCE, found[0], [{**entry, **more}]) == "why"
-    for other in ({"function": "g"}, {"line": "return x[1:3]"}, {"old": "x < 2", "new": "(x <= 2)"}):
+    for more in (
+        {"function": "f"}, {"line": "if x < 2 and not low:"}, {"line": "if x*"}, {"line": ["no", "*low:"]},
+        {"operator": "comparison"}, {"old": "x < 2", "new": "(x > 2)"}, {"old": "*<*", "new": "*>*"},
+    ):  # fmt: skip
+        assert mutants.equivalent(SOURCE, found[0], [{**entry, **more}]) == {**entry, **more}
+    for other in (
+        {"function": "g"},
+        {"function": ""},
+        {"line": "x*"},
+        {"new": "*<*"},
+        {"operator": ["scaled", "sign"]},
+    ):
         assert mutants.equivalent(SOURCE, found[0], [{**entry, **other}]) is None
+
+
+def test_entries_that_list_nothing_are_told() -> None:
+    module = next(iter(mutation.TESTS))
+    source = (mutation.ROOT / module).read_bytes()
+    mutant = next(m for m in mutants.mutants(module, source) if m.place.function)
+    own, other = {"module": module, "function": mutant.place.function}, {"module": module, "function": "no such"}
+    assert mutation.idle([own, other], {}) == [other]
+    dead = {m.key(source): {"outcome": "killed"} for m in mutants.mutants(module, source)}
+    assert mutation.idle([own, other], dead) == [own, other]
+
+
+def test_mutants_with_names_stand_where_they_are_said_to() -> None:
+    listed = tomllib.loads(mutation.NAMED.read_text())["mutant"]
+    assert len(listed) >= 5
+    for given in listed:
+        source = (mutation.ROOT / given["module"]).read_bytes()
+        mutant = mutants.named(given["module"], source, given["old"], given["new"])
+        ast.parse(mutant.apply(source))
+        assert mutant.place.function
+        assert mutant.place.first <= mutant.line <= mutant.place.last or "\n" in given["old"]
+        file, _, name = given["test"].partition("::")
+        assert f"def {name.partition('[')[0]}(" in (mutation.ROOT / file).read_text()
+    with pytest.raises(ValueError, match="exactly once"):
+        mutants.named("a.py", SOURCE, "x", "y")
 
 
 def test_keys_tell_mutants_apart_and_outlive_changes_elsewhere() -> None:
