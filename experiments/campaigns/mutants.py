@@ -76,7 +76,7 @@ class Mutant:
     def key(self, source: bytes) -> str:
         """Return a name that stays while other functions of the module change."""
         name = self.place.function.rpartition(".")[2] if self.place.first else ""
-        head = max(source.rfind(f"def {name}(".encode(), 0, self.start), 0) if name else self.start
+        head = max(source.rfind(f"def {name}(".encode() if name else b"\n", 0, self.start), 0)
         until = source[head : max(source.find(b"\n", self.end), self.end)]
         change = repr((self.module, self.place.function, self.start - head, *self.change(source)))
         return hashlib.sha256(until + change.encode()).hexdigest()[:16]

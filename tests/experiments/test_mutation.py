@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOURCE = b'''"""Doc 2."""
-def f(x: int, low=0.5):
+def f(
+    x: int,
+    low=0.5,
+    high=0.5,
+):
     """Return 3."""
     assert x > 1
     loss = x - low
