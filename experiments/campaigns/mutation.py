@@ -27,7 +27,8 @@ _JOINT = ("tests/solvers/test_coupling_rules.py", "tests/solvers/test_step_table
           "tests/solvers/test_scalar_coupling.py", "tests/solvers/test_joint_exact.py", "tests/test_certificate.py",
           "tests/solvers/test_properties.py", "tests/experiments/test_edges.py")  # fmt: skip
 _WHOLE = ("tests/solvers/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
-_CLUSTERING = ("tests/solvers/test_pruning.py", "tests/solvers/test_clustering_edges.py",
+_CLUSTERING = ("tests/solvers/test_search_nodes.py", "tests/solvers/test_relaxations.py",
+               "tests/solvers/test_pruning.py", "tests/solvers/test_clustering_edges.py",
                "tests/solvers/test_partition_cuts.py", "tests/solvers/test_branch_bound.py",
                "tests/experiments/test_edges.py")  # fmt: skip
 TESTS: dict[str, tuple[str, ...]] = {

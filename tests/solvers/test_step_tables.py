@@ -185,6 +185,10 @@ def test_an_optimal_x_next_to_the_edge_of_the_rule_stays(clusters: int) -> None:
             labels = np.repeat(np.arange(clusters), sizes)
             assert (common[labels != m] == 1).all()
             assert (common[labels == m] == top).all(), (m, share)
+        for share, left in ((0.999, [0, 1]), (1.001, [1])):  # of what it can cost at most
+            gained[m] = share * 2 * rise * load[1].sum() / budget
+            tables = step_tables.for_instance(one_common_step(sizes, gained, budget))
+            assert tables.common[tables.offsets[m] : tables.offsets[m + 1]].tolist() == left
 
 
 def test_vertices_support_all_sums_of_personalised_steps() -> None:
@@ -207,15 +211,15 @@ def test_vertices_support_all_sums_of_personalised_steps() -> None:
                 for n in range(len(members.labels))
             ])  # fmt: skip
             cluster, edge, gain = bound_steps.vertices(members, top, sizes, None)
-            assert (np.diff(cluster) >= 0).sum() >= 0
-            steep = np.abs(value).max() / max(len(allowed) - 1, 1)
+            slopes = np.unique(np.diff(value, axis=1)) if len(allowed) > 1 else np.zeros(1)
+            prices = np.concatenate([slopes[:1] - 1, slopes, (slopes[1:] + slopes[:-1]) / 2, slopes[-1:] + 1])
             for m in range(members.count):
                 own = cluster == m
                 assert own.any()
                 users = members.labels == m
                 assert edge[own].min() >= min(allowed) * sizes[m]
                 assert edge[own].max() <= max(allowed) * sizes[m]
-                for price in np.concatenate([[-9 * steep, 9 * steep, 0.0], np.linspace(-2, 2, 9) * steep]):
+                for price in prices:
                     best = (value[users] - price * np.array(allowed)).max(axis=1).sum()
                     assert (gain[own] - price * edge[own]).max() == pytest.approx(best, rel=1e-9, abs=1e-9), seed
                 sums = {0: 0.0}  # the best of each sum of y, by (max, +) steps
@@ -261,6 +265,38 @@ def test_the_best_x_is_kept_for_every_work_and_rebuilt() -> None:
                 assert x[own].max(initial=0) + y[own].sum() <= work
                 energy = edge_step_energy_cost(members.instance) * work
                 assert worth.sum() - energy == pytest.approx(tables.gain[choice[m]], rel=1e-9, abs=1e-9)
+
+
+def test_a_dent_is_more_than_rounding() -> None:
+    points = np.arange(3)
+    rows = np.array(
+        [[0.1, 0.2, 0.1 + 0.2], [1.0, 2.0, 3.0 + 1e-12], [-3.0, -2.0, -1.0 + 1e-12], [1.0, 2.0, 3.0 - 1e-12]]
+    )
+    user, first, last = bound_steps._envelope(rows, points)
+    assert list(zip(user.tolist(), first.tolist(), last.tolist(), strict=True)) == [
+        (0, 0, 1), (0, 1, 2), (1, 0, 2), (2, 0, 2), (3, 0, 1), (3, 1, 2),
+    ]  # fmt: skip
+
+
+def test_clusters_whose_users_gain_alike_keep_their_own_vertices() -> None:
+    """Equal slopes in two clusters, in powers of two so that they are equal to the last digit."""
+    instance = one_common_step(np.array([1, 3]), np.array([0.25, 0.75]), 50.0)
+    limits = StepLimits(total=6, common_max=1, edge_min=0, edge_max=4, device_min=2, device_max=6)
+    instance = instance.replace(
+        steps=limits, devices=instance.devices.replace(sms=1 / np.array([0.25, 0.5, 0.25, 0.125]))
+    )
+    members = members_of(instance)
+    assert limits.device_binds
+    cluster, edge, _ = bound_steps.vertices(members, 0, np.array([1, 3]), None)
+    assert list(zip(cluster.tolist(), edge.tolist(), strict=True))[-3:] == [(1, 4), (1, 8), (1, 12)]
+    assert sorted(zip(cluster.tolist(), edge.tolist(), strict=True)) == [
+        (0, 0),
+        (0, 4),
+        (1, 0),
+        (1, 4),
+        (1, 8),
+        (1, 12),
+    ]
 
 
 def test_envelopes_are_those_of_all_pairs() -> None:
