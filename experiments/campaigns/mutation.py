@@ -48,7 +48,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hisopt/certificate.py": ("tests/test_certificate.py",),
     "hisopt/optimality_proof.py": ("tests/test_optimality_proof.py",),
     "hisopt/equations.py": ("tests/test_equations.py", "tests/test_evaluation.py", *_JOINT),
-    "hisopt/problems/constraints.py": ("tests/test_evaluation.py", "tests/test_equations.py", *_JOINT),
+    "hisopt/problems/constraints.py": ("tests/test_constraints.py", "tests/test_evaluation.py", "tests/test_equations.py", *_JOINT),
     "solvers/run/checks.py": ("tests/solvers/test_checks.py",),
 }
 

@@ -164,6 +164,15 @@ def test_the_bound_is_that_of_all_that_is_open() -> None:
     assert alone.bound == alone.incumbent.value > 0
 
 
+@pytest.mark.parametrize("criterion", ["mean", "centroid", "sum"])
+def test_the_margin_of_the_plain_bound_counts_units_in_the_last_place(criterion: str) -> None:
+    points = np.random.default_rng(0).normal(size=(USERS, 3))
+    lengths = np.linalg.norm(points, axis=1)
+    bare = {"mean": (lengths**2).sum(), "centroid": lengths.sum(), "sum": 4 * (lengths**2).sum()}[criterion]
+    margin = USERS * np.finfo(float).eps * bare
+    assert 6 * margin <= Task(criterion, USERS, 2, 1, 4).plain_bound(points) - bare <= 10 * margin
+
+
 @pytest.mark.parametrize(("criterion", "least", "most"), [("mean", 1, 6), ("sum", 1, 5), ("sum", 2, 2)])
 def test_what_a_node_hands_down_is_what_it_found(criterion: str, least: int, most: int) -> None:
     """A relaxation taken up again, with the same cuts and multipliers, proves the same bound."""
