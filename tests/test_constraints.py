@@ -29,7 +29,9 @@ def test_whole_sms_have_no_tolerance() -> None:
 
 def test_any_work_needs_some_sm() -> None:
     assert sms_faults(9.0, np.array([0.5, 0.0, 0.25]), WORK, whole=False) == []
-    assert sms_faults(9.0, np.array([0.0, 0.0, 1.0]), WORK, whole=False) == ["sms: a cluster with steps on the server has no SM"]
+    assert sms_faults(9.0, np.array([0.0, 0.0, 1.0]), WORK, whole=False) == [
+        "sms: a cluster with steps on the server has no SM"
+    ]
     assert sms_faults(9.0, np.array([2.0, -1.0, 1.0]), WORK, whole=False) == ["sms: cluster 1 has -1, must be >= 0"]
 
 

@@ -38,7 +38,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "solvers/joint/bound_steps.py": _JOINT,
     "solvers/joint/whole.py": _WHOLE,
     "solvers/joint/whole_sms.py": _WHOLE,
-    "solvers/full/subsets.py": _WHOLE,
+    "solvers/full/subsets.py": ("tests/solvers/full/test_subsets.py", *_WHOLE),
     "solvers/clustering/branch_bound/spectral_relaxation.py": _CLUSTERING,
     "solvers/clustering/branch_bound/partition_cuts.py": _CLUSTERING,
     "solvers/clustering/branch_bound/search.py": _CLUSTERING,
@@ -48,7 +48,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "hisopt/certificate.py": ("tests/test_certificate.py",),
     "hisopt/optimality_proof.py": ("tests/test_optimality_proof.py",),
     "hisopt/equations.py": ("tests/test_equations.py", "tests/test_evaluation.py", *_JOINT),
-    "hisopt/problems/constraints.py": ("tests/test_constraints.py", "tests/test_evaluation.py", "tests/test_equations.py", *_JOINT),
+    "hisopt/problems/constraints.py": (
+        "tests/test_constraints.py",
+        "tests/test_evaluation.py",
+        "tests/test_equations.py",
+        *_JOINT,
+    ),
     "solvers/run/checks.py": ("tests/solvers/test_checks.py",),
 }
 
