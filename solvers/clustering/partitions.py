@@ -11,14 +11,23 @@ from typing_extensions import override
 from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem, Sizes
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.base import Solver
-from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+from hisopt.solvers.base import Deadline, OutOfTime, Solver
+from hisopt.solvers.clustering.branch_bound.balance import balance
+from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, impossible
+from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.clustering.refined_hac import cluster_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.arrays import BoolArray, FloatArray, IntArray
 
 MAX_USERS = 15
+_ROUNDING = 1e-12
+
+
+def _nothing() -> None:
+    """Check nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +40,31 @@ class SubsetLattice:
     starts: IntArray
 
     @classmethod
-    def of(cls, users: int) -> SubsetLattice:
-        """Build the lattice for a number of users up to 15."""
+    def of(cls, users: int, check: Callable[[], None] = _nothing) -> SubsetLattice:
+        """Build the lattice for a number of users up to 15; ``check`` is called as it goes, and raises when time is up."""
         subset = rest = np.zeros(1, dtype=np.int32)
         for user in range(users):
+            check()
             bit = np.int32(1 << user)
             subset, rest = np.concatenate([subset, subset | bit, subset]), np.concatenate([rest, rest, rest | bit])
         whole = subset | rest
+        check()
         keep = (subset & (whole & -whole)) != 0
         subset, rest, whole = subset[keep], rest[keep], whole[keep]
+        check()
         order = np.argsort(whole, kind="stable")
         starts = np.searchsorted(whole[order], np.arange(1, 1 << users))
         return cls(users, subset[order], rest[order], starts)
 
-    def best_partitions(self, value: FloatArray, count: int) -> FloatArray:
-        """For each k and set, the largest sum of ``value`` over partitions into at most k subsets; (count + 1, 2^N)."""
+    def best_partitions(self, value: FloatArray, count: int, check: Callable[[], None] = _nothing) -> FloatArray:
+        """For each k and set, the largest sum of ``value`` over partitions into at most k subsets; (count + 1, 2^N).
+
+        ``check`` is called before each k, and raises when time is up.
+        """
         best = np.full((count + 1, len(value)), -np.inf)
         best[0, 0] = 0.0
         for k in range(1, count + 1):
+            check()
             best[k, 0] = 0.0
             best[k, 1:] = np.maximum.reduceat(value[self.subset] + best[k - 1, self.rest], self.starts)
         return best
@@ -113,11 +129,32 @@ class Partitions(Solver[Clustering]):
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
         if (answer := impossible(problem)) is not None:
             return answer
-        member = membership(problem.users)
-        sizes = member.sum(axis=1)
-        value = cluster_values(problem.criterion, squared_sums(member, problem.points), sizes)
-        value[~allowed_sizes(problem.sizes, sizes)] = -np.inf
-        lattice = SubsetLattice.of(problem.users)
-        best = lattice.best_partitions(value, problem.clusters)
-        labels = labels_of(lattice.partition(value, best), problem.users)
-        return SolverResult(Termination.OPTIMAL, Decision(clusters=labels), float(best[-1, -1]))
+        deadline = Deadline(limits)
+        try:
+            value, labels = _best(problem, deadline)
+        except OutOfTime:
+            return _in_time(problem)
+        return SolverResult(Termination.OPTIMAL, Decision(clusters=labels), value)
+
+
+def _best(problem: Clustering, deadline: Deadline) -> tuple[float, IntArray]:
+    """Return the optimum and a partition that attains it; raise `OutOfTime` where the time does not suffice."""
+    member = membership(problem.users)
+    sizes = member.sum(axis=1)
+    value = cluster_values(problem.criterion, squared_sums(member, problem.points), sizes)
+    value[~allowed_sizes(problem.sizes, sizes)] = -np.inf
+    lattice = SubsetLattice.of(problem.users, deadline.check)
+    best = lattice.best_partitions(value, problem.clusters, deadline.check)
+    return float(best[-1, -1]), labels_of(lattice.partition(value, best), problem.users)
+
+
+def _in_time(problem: Clustering) -> SolverResult:
+    """Return HAC's partition, moved within the limits on sizes, and the bound of the triangle inequality."""
+    limits = SizeLimits.of(problem)
+    labels = average_linkage(problem.points, limits.clusters)
+    labels = balance(problem.points, labels, problem.criterion, limits.clusters, limits.least, limits.most)
+    decision = None if problem.sizes.faults(labels) else Decision(clusters=labels)
+    lengths = np.linalg.norm(problem.points, axis=1)
+    bound = {"centroid": lengths.sum(), "mean": np.square(lengths).sum(), "sum": lengths.sum() ** 2}[problem.criterion]
+    message = "the time passed while partitions were compared"
+    return SolverResult(Termination.TIME_LIMIT, decision, float(bound) * (1 + _ROUNDING), message)

@@ -26,9 +26,14 @@ def _prctl(option: int, value: int) -> bool:
     return _LINUX and ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0
 
 
-def adopt_orphans() -> None:
-    """Let descendants whose parent ends become children of this process, where the system can (Linux)."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans() -> bool:
+    """Let descendants whose parent ends become children of this process; return whether the system can (Linux)."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def tell_end_of_parent(number: signal.Signals) -> None:
+    """Let this process get a signal when its parent ends, where the system can (Linux)."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def die_with(parent: int, alive: int) -> None:

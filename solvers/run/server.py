@@ -23,6 +23,7 @@ from hisopt.errors import InputError
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.run import answers
 from hisopt.solvers.run.checks import Outcome
+from hisopt.solvers.run.guard import PREFIX
 from hisopt.solvers.run.place import place_of
 from hisopt.solvers.run.processes import kill_marked
 from hisopt.solvers.run.progress import read_trajectory
@@ -42,8 +43,9 @@ _STOP_S = 5.0
 class Server:
     """A process that forks a child for each solve; started on first use, and again if it breaks.
 
-    It imports the libraries once, so that a child starts in milliseconds, and enforces the limits. It ends with this
-    process, however that ends, and takes all its children and its folder with it.
+    It imports the libraries once, so that a child starts in milliseconds, and enforces the limits. Its guard, the process
+    started here, ends with this one and with the server, however they end, and takes all their children and the folder of
+    results with it.
     """
 
     def __init__(self, threads: int, start_s: float) -> None:
@@ -126,7 +128,7 @@ class Server:
                 return self._process
             self._clean_up()
             self._mark = secrets.token_hex(8)
-            self._folder, self._pending = Path(tempfile.gettempdir()) / f"hisopt-{self._mark}", b""
+            self._folder, self._pending = Path(tempfile.gettempdir()) / f"{PREFIX}{self._mark}", b""
             environment = dict(os.environ) | {name: str(self._threads) for name in _THREAD_VARIABLES}
             environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", _MARK: self._mark}
             program = "from hisopt.solvers.run.worker import serve; serve()"
@@ -177,7 +179,7 @@ class Server:
             process.kill()
             process.wait()
             clean = False
-        if not clean:  # it could not see to its descendants
+        if not clean:  # the guard was killed and could not see to its descendants
             kill_marked(self._mark)
         shutil.rmtree(self._folder, ignore_errors=True)
         for pipe in (process.stdin, process.stdout):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.run.answers import nonsense, packed, told, write_whole
+from hisopt.solvers.run.guard import guarded
 from hisopt.solvers.run.place import VERBOSE, Place, found_at, line_of
 from hisopt.solvers.run.processes import (
     adopt_orphans,
@@ -28,6 +29,7 @@ from hisopt.solvers.run.processes import (
     end_descendants,
     kill,
     resident_memory,
+    tell_end_of_parent,
 )
 
 if TYPE_CHECKING:
@@ -51,19 +53,24 @@ _PRELOAD = (
 def serve() -> None:
     """Answer requests from standard input until it closes, or the process that asks is gone.
 
-    The arguments are the folder to keep results in, made here and removed at the end, and the asking process. A request is
-    its length (8 bytes) and a pickle of (problem, solver's place, limits, seconds for imports, folder of the solve). An answer
-    is a line of JSON: the first says that the libraries are there, each other how a child ended.
+    The arguments are the folder to keep results in and the asking process. The process splits in two: a guard, which makes
+    the folder and removes it in the end (`hisopt.solvers.run.guard`), and its child, which answers. A request is its length
+    (8 bytes) and a pickle of (problem, solver's place, limits, seconds for imports, folder of the solve). An answer is a
+    line of JSON: the first says that the libraries are there, each other how a child ended.
     """
-    _Server(Path(sys.argv[1]), int(sys.argv[2])).run()
+    folder = Path(sys.argv[1])
+    guard = os.getpid()
+    lock = guarded(folder, int(sys.argv[2]))
+    _Server(folder, lock, guard).run()
 
 
 class _Server:
-    def __init__(self, folder: Path, parent: int) -> None:
-        self._folder, self._parent = folder, parent
+    def __init__(self, folder: Path, lock: int, guard: int) -> None:
+        self._folder, self._lock, self._parent = folder, lock, guard
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
+        tell_end_of_parent(signal.SIGTERM)
         adopt_orphans()
         self._requests, self._answers = os.dup(0), os.dup(1)
         self._nothing = os.open(os.devnull, os.O_RDWR)
@@ -76,7 +83,6 @@ class _Server:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self._wake = wake
-        folder.mkdir(mode=0o700)
 
     def run(self) -> None:
         self._preload()
@@ -149,7 +155,8 @@ class _Server:
                 signal.set_wakeup_fd(-1)
                 for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
                     signal.signal(number, signal.SIG_DFL)
-                for unused in (self._requests, self._answers, self._woken, self._wake, self._living, begins):
+                held = (self._requests, self._answers, self._woken, self._wake, self._living, self._lock)
+                for unused in (*held, begins):
                     os.close(unused)
                 die_with(server, self._alive)
                 os.dup2(2 if os.environ.get(VERBOSE) else self._nothing, 1)

@@ -90,6 +90,43 @@ class KillsServer(Faulty):
         return SolverResult(Termination.COMPLETED, feasible(problem))
 
 
+class LeavesNakedOrphans(Faulty):
+    """Leaves a process behind with no environment, in a session of its own, and its id in the marker; see `end`."""
+
+    name = "leaves-naked-orphans"
+
+    def act(self, problem: Problem) -> Any:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                marker = os.environ["HISOPT_TEST_MARKER"]
+                Path(f"{marker}.part").write_text(str(os.getpid()))
+                os.rename(f"{marker}.part", marker)
+                os.execve(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(600)"], {})
+            os._exit(0)
+        while not os.path.exists(os.environ["HISOPT_TEST_MARKER"]):
+            os.sched_yield()
+        return self.end(problem)
+
+    def end(self, problem: Problem) -> Any:
+        return SolverResult(Termination.COMPLETED, feasible(problem))
+
+
+class LeavesNakedOrphansAndHangs(LeavesNakedOrphans):
+    name = "leaves-naked-orphans-and-hangs"
+
+    def end(self, problem: Problem) -> Any:
+        Path(tempfile.mkdtemp(), "scratch").write_text("left behind")
+        return Hangs().act(problem)
+
+
+class LeavesNakedOrphansAndKillsServer(LeavesNakedOrphans):
+    name = "leaves-naked-orphans-and-kills-server"
+
+    def end(self, problem: Problem) -> Any:
+        return KillsServer().act(problem)
+
+
 class Reports(Faulty):
     """Tells better and better decisions and bounds, some that are neither."""
 

@@ -165,6 +165,25 @@ def test_no_degenerate_instance_contradicts_enumeration(
                 assert value == pytest.approx(best, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize(("least", "most"), [(1, None), (4, 6)])
+def test_partitions_without_time_bounds_the_optimum_and_has_a_partition(
+    criterion: str, least: int, most: int | None
+) -> None:
+    given = PRESETS["small"].replace(users=10, max_clusters=2).sample(1)
+    problem = Clustering.of(given.replace(cluster_size_min=least, cluster_size_max=most), criterion)  # type: ignore[arg-type]
+    found, best = Partitions().solve(problem, Limits(time_s=0)), Partitions().solve(problem, LIMITS)
+    assert found.termination is Termination.TIME_LIMIT
+    assert found.decision is not None
+    value = problem.evaluate(found.decision)
+    assert value.feasible
+    assert best.bound is not None
+    assert found.bound is not None
+    assert value.objective is not None
+    assert value.objective <= best.bound * (1 + 1e-12)
+    assert found.bound >= best.bound
+
+
 def test_an_optimum_of_zero_is_proven() -> None:
     there = np.array([[1.0, 2.0, 2.0]]) / 3
     given = instance(np.concatenate([there, -there] * 7), 1)

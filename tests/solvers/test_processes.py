@@ -60,7 +60,32 @@ def eventually(holds: Callable[[], bool], within_s: float) -> bool:
 
 
 def nothing_left(marker: Path) -> bool:
-    return not marked(marker) and not list((marker.parent / "tmp").iterdir())
+    return not marked(marker) and not list((marker.parent / "tmp").iterdir()) and not orphan_left(marker)
+
+
+def orphan_left(marker: Path) -> bool:
+    """Whether the process runs whose id a solver left in the marker."""
+    told = marker.read_text() if marker.exists() else ""
+    if not told.isdecimal() or not psutil.pid_exists(int(told)):
+        return False
+    try:
+        return psutil.Process(int(told)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def command(solver: str, output: Path) -> list[str]:
+    return [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--sms", "real", "--time-limit", "600",
+            "--solver", "exact", "--solver", f"{FAULTY}:{solver}", "--format", "json",
+            "--output", str(output)]  # fmt: skip
+
+
+def family(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The runner, its guard and its server."""
+    runner = psutil.Process(process.pid)
+    (guard,) = runner.children()
+    (server,) = guard.children()
+    return {"runner": runner, "guard": guard, "server": server}
 
 
 @pytest.mark.parametrize(
@@ -70,10 +95,9 @@ def nothing_left(marker: Path) -> bool:
 )
 def test_signals_leave_nothing_and_lose_nothing(signals: list[signal.Signals], marker: Path) -> None:
     output = marker.with_name("out.json")
-    command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--sms", "real", "--time-limit", "600",
-               "--solver", "exact", "--solver", f"{FAULTY}:HangsWithOrphans", "--format", "json",
-               "--output", str(output)]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command("HangsWithOrphans", output), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert eventually(marker.exists, 120)
         for number in signals:
             process.send_signal(number)
@@ -90,17 +114,59 @@ def test_signals_leave_nothing_and_lose_nothing(signals: list[signal.Signals], m
     assert [(run["solver"], run["termination"]) for run in runs] == [("exact", "optimal")]
 
 
-def test_a_normal_run_leaves_no_orphans(small: Instance, marker: Path) -> None:
-    solver = load_class(f"{FAULTY}:LeavesOrphans")
+@pytest.mark.parametrize(
+    "killed", [("runner", "server"), ("server", "runner"), ("runner", "guard"), ("guard", "runner")]
+)
+def test_two_that_are_killed_together_leave_nothing(killed: tuple[str, str], marker: Path) -> None:
+    with subprocess.Popen(
+        command("LeavesNakedOrphansAndHangs", marker.with_name("out.json")), text=True, start_new_session=True
+    ) as process:
+        assert eventually(marker.exists, 120)
+        found = family(process)
+        for name in killed:
+            found[name].kill()
+        assert eventually(lambda: nothing_left(marker), 10), (marked(marker), list((marker.parent / "tmp").rglob("*")))
+
+
+def test_what_all_three_leave_when_they_are_killed_together_goes_with_the_next_start(
+    small: Instance, marker: Path
+) -> None:
+    with subprocess.Popen(
+        command("HangsWithOrphans", marker.with_name("out.json")), text=True, start_new_session=True
+    ) as process:
+        assert eventually(marker.exists, 120)
+        everyone = list(family(process).values())
+        for one in everyone:
+            one.suspend()
+        for one in everyone:
+            one.kill()
+    assert eventually(lambda: not any(one.is_running() for one in everyone[1:]), 10)
+    assert list((marker.parent / "tmp").iterdir()), "or nothing is left to be swept"
     with Runner(Limits(time_s=60)) as runner:
-        assert runner.run(Joint(small), solver).termination is Termination.COMPLETED
-        assert len(marked(marker)) == 1, "the server alone, when the run is told"
+        assert runner.run(Joint(small), JointExact).termination is Termination.OPTIMAL
     assert nothing_left(marker)
 
 
-def test_a_killed_server_is_no_result_and_takes_all_along(small: Instance, marker: Path) -> None:
+def test_no_sweep_touches_a_runner_that_lives(small: Instance, marker: Path) -> None:
+    with Runner(Limits(time_s=60)) as first, Runner(Limits(time_s=60)) as second:
+        for runner in (first, second, first):
+            assert runner.run(Joint(small), JointExact).termination is Termination.OPTIMAL
+    assert nothing_left(marker)
+
+
+def test_a_normal_run_leaves_no_orphans(small: Instance, marker: Path) -> None:
     with Runner(Limits(time_s=60)) as runner:
-        run = runner.run(Joint(small), load_class(f"{FAULTY}:KillsServer"))
+        for name in ("LeavesOrphans", "LeavesNakedOrphans"):
+            assert runner.run(Joint(small), load_class(f"{FAULTY}:{name}")).termination is Termination.COMPLETED
+            assert len(marked(marker)) == 2, "guard and server alone, when the run is told"
+            assert not orphan_left(marker)
+    assert nothing_left(marker)
+
+
+@pytest.mark.parametrize("name", ["KillsServer", "LeavesNakedOrphansAndKillsServer"])
+def test_a_killed_server_is_no_result_and_takes_all_along(name: str, small: Instance, marker: Path) -> None:
+    with Runner(Limits(time_s=60)) as runner:
+        run = runner.run(Joint(small), load_class(f"{FAULTY}:{name}"))
         assert run.termination is Termination.CRASHED
         assert run.lost
         assert "broke off" in run.message
