@@ -53,6 +53,45 @@ def test_a_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     ]  # fmt: skip
 
 
+CRASH = """
+import os
+from dataclasses import dataclass
+from hisopt import Guarantee, Joint, Solver
+
+@dataclass(frozen=True)
+class Crash(Solver[Joint]):
+    name, problems, guarantee = "crash", (Joint,), Guarantee.HEURISTIC
+
+    def solve(self, problem, limits):
+        os._exit(3)
+"""
+
+
+def test_solves_run_in_processes_of_their_own_and_one_that_fails_leaves_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(CRASH)
+    solver = f"{tmp_path / 'own.py'}:Crash"
+    words = ("--scheme", "his", "--scheme", "iis", "--solver", "exact", "--solver", solver, "--jobs", "2")
+    code, out, _ = run(capsys, monkeypatch, *words, "--format", "json")
+    records = json.loads(out)["schemes"]
+    assert code == 0
+    assert [(r["scheme"], r["proven"], r["utility"] is None) for r in records] == [
+        ("his", True, False), ("his", False, True), ("iis", True, False), ("iis", False, True),
+    ]  # fmt: skip
+    assert all(bool(r["message"]) == (r["utility"] is None) for r in records)
+
+
+def test_the_table_fits_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(capsys, monkeypatch, "--scheme", "all")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+
+
 def test_weights_modules_and_public_prompts_change_what_is_solved(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,15 +237,21 @@ def _style(options: SolveOptions) -> str:
 def _compare_schemes(options: SolveOptions) -> int:
     from hisopt.commands import schemes
     from hisopt.commands.request import settings
+    from hisopt.commands.tables import width_and_charset
     from hisopt.files import deliver
 
     chosen = schemes.asked(options)
     found = schemes.without_problems(settings(options))
     notes = _begun(found, options)
-    results = schemes.compare(found, chosen, options)
+    results, interrupted = schemes.compare(found, chosen, options)
     style = _style(options)
     suffix = {"table": ".txt", "latex": ".tex"}.get(style, f".{style}")
-    deliver(schemes.text_of(found, results, style, notes), options.output, suffix)
+    width, colour, plain = width_and_charset(to_file=options.output is not None)
+    text = schemes.text_of(found, results, style, notes, width, colour=colour, ascii_only=plain)
+    deliver(text, options.output, suffix)
+    if interrupted:
+        print("hisopt.solve: interrupted, the schemes above are done", file=sys.stderr)
+        return 130
     return 0 if all(row.checked for rows in results for row in rows) else 1
 
 

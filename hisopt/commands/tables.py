@@ -12,7 +12,7 @@ from hisopt.commands.render import COLUMNS, Results, best_bound, cells, grouped
 from hisopt.result import SolutionStatus, Termination
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from hisopt.problems import Problem
     from hisopt.solvers.run.runner import Run
@@ -56,7 +56,18 @@ def width_and_charset(*, to_file: bool) -> tuple[int, bool, bool]:
     return max(shutil.get_terminal_size((120, 24)).columns, 40), stream.isatty(), plain
 
 
-def _table(problem: Problem, group: Sequence[Run], width: int, colour: bool, ascii_only: bool) -> str:
+def framed(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Collection[str],
+    width: int,
+    *,
+    colour: bool = False,
+    ascii_only: bool = False,
+    below: Iterable[str] = (),
+) -> str:
+    """Return a table with its title, the columns of ``right`` aligned so, and lines below it."""
     from io import StringIO
 
     from rich.box import SIMPLE_HEAD, Box
@@ -66,27 +77,32 @@ def _table(problem: Problem, group: Sequence[Run], width: int, colour: bool, asc
 
     plain = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
     console = Console(file=StringIO(), width=width, force_terminal=colour, highlight=False, soft_wrap=False)
+    table = Table(title=title or None, title_justify="left", box=plain if ascii_only else SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    for line in below:
+        console.print(line, markup=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"
+
+
+def _table(problem: Problem, group: Sequence[Run], width: int, colour: bool, ascii_only: bool) -> str:
     bound = best_bound(group)
     shown = COLUMNS if width >= _WIDE else _NARROW
     title = f"{problem.label} ({'larger' if problem.maximise else 'smaller'} is better)"
     if shown is _NARROW and bound is not None:
         title += f", best bound {bound:.8g}"
-    table = Table(title=title, title_justify="left", box=plain if ascii_only else SIMPLE_HEAD, pad_edge=False)
-    for name in shown:
-        numeric = name in ("objective", "bound", "gap", "to best bound", "seconds")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for run in group:
-        values = dict(zip(COLUMNS, cells(run, bound), strict=True))
-        table.add_row(*(Text(values[name]) for name in shown))
-    console.print(table)
-    for line in _remarks(group):
-        console.print(line, markup=False)
-    for run in group:
-        if run.solution_status is SolutionStatus.NONE or run.violations:
-            why = "; ".join(run.violations) or run.message
-            console.print(f"{run.solver.label}: {why}", markup=False)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"
+    rows = [dict(zip(COLUMNS, cells(run, bound), strict=True)) for run in group]
+    without = [run for run in group if run.solution_status is SolutionStatus.NONE or run.violations]
+    below = [f"{run.solver.label}: {'; '.join(run.violations) or run.message}" for run in without]
+    return framed(
+        title, shown, [[row[name] for name in shown] for row in rows],
+        ("objective", "bound", "gap", "to best bound", "seconds"), width,
+        colour=colour, ascii_only=ascii_only, below=[*_remarks(group), *below],
+    )  # fmt: skip
 
 
 def _remarks(group: Sequence[Run]) -> list[str]:

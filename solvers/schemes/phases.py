@@ -7,9 +7,11 @@ takes the x that serves him best beside his y. Both leave for each cluster a con
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.equations import (
@@ -22,9 +24,10 @@ from hisopt.equations import (
     quality,
     transmission_cost,
 )
-from hisopt.errors import InputError
-from hisopt.result import SolverResult, Termination, relative_gap
-from hisopt.solvers.base import Deadline
+from hisopt.problems.kept import KeptJoint
+from hisopt.problems.split import SplitJoint
+from hisopt.result import Guarantee, SolverResult, Termination, relative_gap
+from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import bound_steps, scalar_coupling
 from hisopt.solvers.joint.exact import rounding_margin
 from hisopt.solvers.joint.step_tables import Members
@@ -36,17 +39,35 @@ if TYPE_CHECKING:
 _PROVEN = 1e-6
 
 
-def solve_split(instance: Instance, split: int, limits: Limits) -> SolverResult:
-    """Return the optimal y and SMs of given clusters where x_n = ``split`` for everyone: uniform sharing.
+@dataclass(frozen=True)
+class SplitExact(Solver[SplitJoint]):
+    """`solve_split`."""
 
-    Raises `InputError` for a split outside the instance's limits.
-    """
+    name = "exact"
+    problems = (SplitJoint,)
+    guarantee = Guarantee.EXACT
+
+    @override
+    def solve(self, problem: SplitJoint, limits: Limits) -> SolverResult:
+        return solve_split(problem.instance, problem.split, limits)
+
+
+@dataclass(frozen=True)
+class KeptExact(Solver[KeptJoint]):
+    """`solve_kept`."""
+
+    name = "exact"
+    problems = (KeptJoint,)
+    guarantee = Guarantee.EXACT
+
+    @override
+    def solve(self, problem: KeptJoint, limits: Limits) -> SolverResult:
+        return solve_kept(problem.instance, limits)
+
+
+def solve_split(instance: Instance, split: int, limits: Limits) -> SolverResult:
+    """Return the optimum of `hisopt.problems.split.SplitJoint` for real SMs."""
     steps = instance.steps
-    fewest, most = steps.total - split - steps.device_max, steps.total - split - steps.device_min
-    if not (0 <= split <= steps.common_max and max(fewest, steps.edge_min) <= min(most, steps.edge_max)):
-        raise InputError(
-            f"split: is {split}, and the limits on steps leave no y and z to it (x_max {steps.common_max})"
-        )
     rest = instance.replace(
         steps=steps.replace(total=steps.total - split, common_max=0), given_common=None, given_edge=None
     )

@@ -12,20 +12,23 @@ from hisopt.errors import InputError
 from hisopt.instances import IccInstance, Instance, PublicPrompt, QualityTable
 from hisopt.problems import Joint, Steps
 from hisopt.problems.kept import KeptJoint
+from hisopt.problems.split import SplitJoint
 from hisopt.result import Limits, Termination
 from hisopt.solvers.registry import parse
 from hisopt.solvers.schemes.groups import extracted_similarity, group, member_similarity
-from hisopt.solvers.schemes.phases import solve_kept, solve_split
+from hisopt.solvers.schemes.phases import KeptExact, SplitExact
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
     from hisopt.decision import Decision
     from hisopt.problems import Evaluation
-    from hisopt.result import SolverResult
+    from hisopt.solvers.base import Solver
 
+SchemeProblem = Joint | KeptJoint | SplitJoint | Steps
 S = TypeVar("S", bound=Instance | IccInstance)
 __all__ = [
-    "SCHEMES", "Scheme", "SchemeResult", "executed", "scheme_instance", "scheme_of", "scheme_problem", "solve_scheme",
+    "SCHEMES", "Scheme", "SchemeProblem", "SchemeResult", "executed", "scheme_instance", "scheme_of", "scheme_problem",
+    "scheme_solver", "solve_scheme",
 ]  # fmt: skip
 Groups = Literal["given", "hac", "entity", "one", "own"]
 Public = Literal["ideal", "affine", "medoid", "extracted", "random"]
@@ -96,7 +99,7 @@ class SchemeResult:
     """
 
     scheme: Scheme
-    problem: Joint | KeptJoint | Steps
+    problem: SchemeProblem
     decision: Decision
     evaluation: Evaluation
     proven: bool
@@ -186,7 +189,7 @@ def _public(instance: Instance | IccInstance, scheme: Scheme, labels: Any, seed:
 
 def scheme_problem(
     instance: Instance | IccInstance, name: str | Scheme, seed: int = 0, similarity: FloatArray | None = None
-) -> Joint | KeptJoint | Steps:
+) -> SchemeProblem:
     """Return the problem that a scheme poses on an instance, see `scheme_instance`; that of the ICC model is `Steps`."""
     scheme = scheme_of(name)
     own = scheme_instance(instance, scheme, seed, similarity)
@@ -194,7 +197,28 @@ def scheme_problem(
         if scheme.phase in ("split", "kept"):
             raise InputError(f"scheme {scheme.name}: is not defined for the ICC model")
         return Steps(own)
-    return KeptJoint(own) if scheme.phase == "kept" else Joint(own)
+    if scheme.phase == "kept":
+        return KeptJoint(own)
+    return SplitJoint(own, split=scheme.split) if scheme.phase == "split" else Joint(own)
+
+
+def scheme_solver(scheme: Scheme, problem: SchemeProblem, name: str | None = None) -> Solver[Any]:
+    """Return a solver of a scheme's problem, by default the exact one; raise `InputError` where it cannot be had.
+
+    ``name`` is another solver of the problem `joint` or `steps`, such as ``learned-prices``; fixed splits and kept phases
+    have the exact one alone.
+    """
+    if isinstance(problem, (KeptJoint, SplitJoint)):
+        if name not in (None, "exact"):
+            raise InputError(f"scheme {scheme.name}: has the exact solver alone, not {name}")
+        return KeptExact() if isinstance(problem, KeptJoint) else SplitExact()
+    name = name or ("enumeration" if isinstance(problem, Steps) else "exact")
+    chosen = parse(name, problem.kind)
+    if chosen is None or not chosen.serves(problem):
+        raise InputError(f"scheme {scheme.name}: no solver {name!r} for its problem {problem.kind}")
+    if reason := chosen.unavailable():
+        raise InputError(f"scheme {scheme.name}: {name} {reason}")
+    return chosen
 
 
 def solve_scheme(
@@ -208,30 +232,14 @@ def solve_scheme(
 ) -> SchemeResult:
     """Return a scheme's steps and SMs, by default the best: a proven optimum, or what the limits (60 s) allow.
 
-    ``solver`` names another solver of the problem `joint` or `steps`, such as ``learned-prices``; fixed splits and kept
-    phases have the exact one alone. Raises `InputError` where that solver gives no decision.
+    It is solved in this process; ``solver`` as in `scheme_solver`. Raises `InputError` where that solver gives no decision.
     """
     scheme = scheme_of(name)
     problem = scheme_problem(instance, scheme, seed, similarity)
-    result = _solve(problem, scheme, solver, limits or Limits(60.0))
+    result = scheme_solver(scheme, problem, solver).solve(problem, limits or Limits(60.0))
     if result.decision is None:
         raise InputError(f"scheme {scheme.name}: {solver or 'exact'}: {result.message or 'no decision'}")
     steps, flop = executed(problem.instance, result.decision, kept=scheme.phase == "kept")
     proven = result.termination is Termination.OPTIMAL
     evaluation = problem.evaluate(result.decision)
     return SchemeResult(scheme, problem, result.decision, evaluation, proven, result.bound, steps, flop / 1e12)
-
-
-def _solve(problem: Joint | KeptJoint | Steps, scheme: Scheme, solver: str | None, limits: Limits) -> SolverResult:
-    if scheme.phase in ("split", "kept") and not isinstance(problem, Steps):
-        if solver not in (None, "exact"):
-            raise InputError(f"scheme {scheme.name}: has the exact solver alone, not {solver}")
-        own = problem.instance
-        return solve_kept(own, limits) if scheme.phase == "kept" else solve_split(own, scheme.split, limits)
-    name = solver or ("enumeration" if isinstance(problem, Steps) else "exact")
-    chosen = parse(name, problem.kind)
-    if chosen is None or not chosen.serves(problem):
-        raise InputError(f"scheme {scheme.name}: no solver {name!r} for its problem {problem.kind}")
-    if reason := chosen.unavailable():
-        raise InputError(f"scheme {scheme.name}: {name} {reason}")
-    return chosen.solve(problem, limits)
