@@ -10,13 +10,26 @@ import click
 from hisopt.commands.common import run_command
 from hisopt.errors import InputError
 from hisopt.experiments.papers import table
+from hisopt.experiments.papers.allocations import Allocations
+from hisopt.experiments.papers.calibration import Calibration
+from hisopt.experiments.papers.cluster_counts import ClusterCounts
+from hisopt.experiments.papers.conference import Conference
+from hisopt.experiments.papers.dominance import Dominance
+from hisopt.experiments.papers.energy import Energy
 from hisopt.experiments.papers.experiment import Experiment, measured
 from hisopt.experiments.papers.gains import Gains
+from hisopt.experiments.papers.hardware import Hardware
+from hisopt.experiments.papers.provisions import Provisions
+from hisopt.experiments.papers.public_similarity import PublicSimilarity
 from hisopt.experiments.papers.quality_curves import QualityCurves
 from hisopt.experiments.papers.sm_ranges import SmRanges
+from hisopt.experiments.papers.weights import WeightOfQuality
 from hisopt.files import save_figure, write_atomically
 
-EXPERIMENTS: tuple[type[Experiment], ...] = (Gains, SmRanges, QualityCurves)
+EXPERIMENTS: tuple[type[Experiment], ...] = (
+    Gains, SmRanges, PublicSimilarity, ClusterCounts, Allocations, WeightOfQuality, Conference,
+    Hardware, Energy, Dominance, Provisions, QualityCurves, Calibration,
+)  # fmt: skip
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +59,7 @@ def command(only: tuple[str, ...], listed: bool, quick: bool, jobs: int, records
         (records / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--records: {records}: {error.strerror}") from None
-    findings = table.read(records / "verdicts.json")
+    findings, reports = table.read(records / "verdicts.json"), {}
     for name in only or known:
         experiment = known[name].quick() if quick else known[name]()
         rows = measured(experiment, records / name, jobs)
@@ -54,10 +67,13 @@ def command(only: tuple[str, ...], listed: bool, quick: bool, jobs: int, records
         table.write(records / "verdicts.json", findings)
         if (figure := experiment.figure(rows)) is not None:
             save_figure(figure, records / "figures" / name)
+        if (report := experiment.report(rows)) is not None:
+            reports[f"{name.upper()}.md"] = report
+            write_atomically(records / f"{name.upper()}.md", report)
     text = table.markdown(findings)
     write_atomically(records / "VERDICTS.md", text)
     if publish:
-        table.publish(findings)
+        table.publish(findings, reports)
     print(text, end="")
 
 

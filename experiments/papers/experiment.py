@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from hisopt.experiments.papers.verdicts import Finding
 
+_FRAME = tuple(f"hisopt.experiments.papers.{name}" for name in ("experiment", "items", "verdicts"))
+
 Cell = dict[str, Any]
 Record = dict[str, Any]
 
@@ -35,10 +37,12 @@ class Experiment(ABC):
 
     A cell is a small piece of work, named by JSON values, of which ``measure`` makes a record of JSON values; the same
     cell gives the same record. ``findings`` and ``figure`` see one row a cell, the cell's values among its columns.
+    ``sources`` are the modules that records come from, the experiment's own where it names none.
     """
 
     name: ClassVar[str]
     quick_fields: ClassVar[dict[str, Any]] = {}
+    sources: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def quick(cls) -> Self:
@@ -61,13 +65,18 @@ class Experiment(ABC):
         """Return the figure, where there is one."""
         return None
 
+    def report(self, rows: pd.DataFrame) -> str | None:
+        """Return as Markdown what does not fit a row of the table, where there is more; ``NAME.md`` holds it."""
+        return None
+
     def settings(self) -> dict[str, Any]:
         """Return what a record depends on besides its cell and the source; fields that only list cells need not be here."""
         return {}
 
     def key(self, cell: Cell) -> str:
-        """Return the name of a cell's record: a hash of the cell and of every module that the experiment imports."""
-        parts = [self.name, cell, self.settings(), modules_hash([type(self).__module__])]
+        """Return the name of a cell's record: a hash of the cell, the settings and the source that makes the record."""
+        source = modules_hash(self.sources or (type(self).__module__,), without=_FRAME)
+        parts = [self.name, cell, self.settings(), source]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

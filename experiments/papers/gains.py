@@ -9,7 +9,16 @@ import numpy as np
 from typing_extensions import override
 
 from hisopt.errors import InputError
-from hisopt.experiments.papers.draws import BASELINES, LABELS, SCHEMES, best_utility, optimum, paper, scheme_instances
+from hisopt.experiments.papers.draws import (
+    BASELINES,
+    LABELS,
+    SCHEMES,
+    best_utility,
+    optimum,
+    paper,
+    scheme_instances,
+    utility,
+)
 from hisopt.experiments.papers.experiment import Cell, Experiment, Record
 from hisopt.experiments.papers.items import item
 from hisopt.experiments.papers.verdicts import Finding, interval, numeric
@@ -53,12 +62,12 @@ class Gains(Experiment):
     def measure(self, cell: Cell) -> Record:
         instance, record = paper(cell["seed"]), {}
         for scheme in SCHEMES:
-            utility, steps = [], []
+            found, steps = [], []
             for one in scheme_instances(instance, scheme, cell["seed"], self.members):
                 decision, evaluation = optimum(one)
-                utility.append(evaluation.objective)
+                found.append(utility(evaluation))
                 steps.append(executed(one, decision)[0])
-            record[f"utility_{scheme}"] = float(np.mean(utility))  # type: ignore[arg-type]
+            record[f"utility_{scheme}"] = float(np.mean(found))
             record[f"steps_{scheme}"] = float(np.mean(steps))
         plain = scheme_instance(instance, "his").replace(quality=QualityTable.published(modules=False))
         return record | {"utility_plain": best_utility(plain)}

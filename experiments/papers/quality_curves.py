@@ -60,7 +60,7 @@ class QualityCurves(Experiment):
         fastest = fall.argmax(axis=1)
         inside = bool(((fastest > 0) & (fastest < fall.shape[1] - 1)).all() and (fall >= 0).all())
         yield stated(
-            item("journal-5-shape"), f"steepest after {fastest.min()} to {fastest.max()} steps", inside,
+            item("journal-5-shape"), f"steepest after {_span(fastest)} steps", inside,
             f"{_FITTED}: every curve is decreasing with its steepest step inside the range",
         )  # fmt: skip
         raised = curves[True] - curves[False]
@@ -111,6 +111,11 @@ class QualityCurves(Experiment):
         axes.set(xlabel="common steps of 28", ylabel="CLIP score (dashed: without modules)")
         axes.legend(title="similarity", fontsize="small")
         return figure
+
+
+def _span(steps: IntArray) -> str:
+    low, high = int(steps.min()), int(steps.max())
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _where(higher: Any, similarity: FloatArray) -> str:

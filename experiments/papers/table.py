@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hisopt.errors import InputError
-from hisopt.experiments.papers.items import ITEMS
+from hisopt.experiments.papers.items import ITEMS, OURS
 from hisopt.experiments.papers.verdicts import Finding, Verdict
 from hisopt.files import write_atomically
 
@@ -24,7 +24,8 @@ _HEAD = """# The papers' numbers and claims, with verdicts
 Made by `python -m hisopt.experiments.papers`. Decisions are proven optima unless a row says otherwise, so a number that is not
 reproduced is not so for want of a better solver. Intervals: 95 % over draws. *Reproduced*: inside the interval or within 2 %;
 *direction only*: on the same side of no effect; *refuted*: on the other, or the claim does not hold; *not identifiable*: what is
-published does not determine it; *cannot be run here*: with what it would take; *provided* and *open* are of things to have.
+published does not determine it; *cannot be run here*: with what it would take; *misprint*: with how it is
+read; *provided* and *open* are of things to have.
 
 """
 _COLUMNS = ("document", "claim", "published", "ours", "difference", "verdict", "reason")
@@ -64,7 +65,7 @@ def markdown(findings: dict[str, Finding]) -> str:
     """Return the table of all items."""
     lines = [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
     for one, found in zip(ITEMS, complete(findings), strict=True):
-        published = "-" if one.published is None else f"{one.published:g}{one.unit}"
+        published = "-" if one.published is None else f"{one.published:.4g}{one.unit}"
         cells = (one.document, one.claim, published, found.ours, found.difference or "-", found.verdict, found.reason)
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return _HEAD + "\n".join(lines) + "\n"
@@ -72,8 +73,8 @@ def markdown(findings: dict[str, Finding]) -> str:
 
 def sentence(findings: dict[str, Finding]) -> str:
     """Return what the verdicts come to, in one sentence for the README."""
-    rows = complete(findings)
-    count = Counter(found.verdict for found in rows)
+    rows = zip(ITEMS, complete(findings), strict=True)
+    count = Counter(found.verdict for one, found in rows if one.document != OURS)
     judged = (Verdict.REPRODUCED, Verdict.DIRECTION, Verdict.REFUTED, Verdict.NOT_IDENTIFIABLE, Verdict.NOT_RUN)
     words = [f"{count[verdict]} {verdict}" for verdict in judged if count[verdict]]
     return (
@@ -96,8 +97,8 @@ def with_sentence(text: str, said: str) -> str:
     return f"{before}{BEGIN}\n{said}\n{END}{after}"
 
 
-def publish(findings: dict[str, Finding], root: Path = HERE.parents[1]) -> None:
-    """Write the findings, the table and the README's sentence into a checkout. Findings there of other items stay."""
+def publish(findings: dict[str, Finding], reports: dict[str, str], root: Path = HERE.parents[1]) -> None:
+    """Write findings, table, reports and the README's sentence into a checkout; its findings of other items stay."""
     readme, folder = root / "README.md", root / "experiments" / "papers"
     if not readme.is_file() or not folder.is_dir():
         raise InputError(f"--publish: {root} is no checkout of the project")
@@ -105,4 +106,6 @@ def publish(findings: dict[str, Finding], root: Path = HERE.parents[1]) -> None:
     text = with_sentence(readme.read_text(encoding="utf-8"), sentence(merged))
     write(folder / "verdicts.json", merged)
     write_atomically(folder / "VERDICTS.md", markdown(merged))
+    for name, report in reports.items():
+        write_atomically(folder / name, report)
     write_atomically(readme, text)

@@ -24,6 +24,7 @@ class Verdict(StrEnum):
     REFUTED = "refuted"
     NOT_IDENTIFIABLE = "not identifiable"
     NOT_RUN = "cannot be run here"
+    MISPRINT = "misprint"  # the text contradicts itself, or what it must mean
     PROVIDED = "provided"  # something to have, not a number: the project has it
     OPEN = "open"  # ... or does not have it yet
 
@@ -43,6 +44,13 @@ class Item:
     by: str = ""
     verdict: Verdict | None = None
     reason: str = ""
+
+    @property
+    def number(self) -> float:
+        """The published number; ValueError for a claim that is none."""
+        if self.published is None:
+            raise ValueError(f"{self.key}: no number is published")
+        return self.published
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,10 @@ def numeric(
     item: Item, values: FloatArray | Sequence[float], reason: str, reference: float = 0.0, digits: int = 1
 ) -> Finding:
     """Return the finding on a published number from one value a draw."""
-    assert item.published is not None
     mean, half = interval(values)
     ours = f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "") + item.unit
-    verdict = judged(mean, half, item.published, reference)
-    return Finding(item.key, ours, f"{mean - item.published:+.{digits}f}", verdict, reason)
+    verdict = judged(mean, half, item.number, reference)
+    return Finding(item.key, ours, f"{mean - item.number:+.{digits}f}", verdict, reason)
 
 
 def stated(item: Item, ours: str, holds: bool | Verdict, reason: str) -> Finding:

@@ -43,14 +43,18 @@ def source_hash(solver: Solver[Any]) -> str:
     return digest.hexdigest()
 
 
-def modules_hash(names: Iterable[str]) -> str:
-    """Return a hash of some modules' source and of every module of hisopt that they import, directly or not."""
+def modules_hash(names: Iterable[str], without: Iterable[str] = ()) -> str:
+    """Return a hash of some modules' source and of every module of hisopt that they import, directly or not.
+
+    ``without`` names modules that are passed over, and with them what they alone import.
+    """
     digest = hashlib.sha256()
     ahead: list[str] = list(names)
     seen: set[str] = set()
+    passed = set(without)
     while ahead:
         name = ahead.pop()
-        if name in seen:
+        if name in seen or name in passed:
             continue
         seen.add(name)
         if (found := _source(name)) is not None:

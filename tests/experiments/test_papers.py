@@ -25,6 +25,48 @@ if TYPE_CHECKING:
 README = table.HERE.parents[1] / "README.md"
 
 
+REVIEW = {  # what a reading of the five documents found to check, in their order, and the rows that answer
+    "journal: headline gains": "journal-headline",
+    "journal: guidance, Table I": "journal-3 journal-table-1-clip journal-table-1-brisque journal-table-1-speed journal-table-1-npi",
+    "journal: NPI": "journal-4-npi",
+    "journal: quality curve": "journal-5-shape journal-5-up journal-5-flat",
+    "journal: similarities": "journal-8-ideal journal-8-medoid journal-8-extracted journal-8-generated",
+    "journal: clustering": "journal-algorithm-1 journal-26",
+    "journal: learner": "journal-settings",
+    "journal: schemes": "journal-schemes journal-iis-clusters",
+    "journal: gains": "journal-10-ppgfis journal-10-cfis journal-10-iis journal-12",
+    "journal: SM ranges": "journal-11a-his journal-11a-ppgfis journal-11a-cfis journal-11a-iis journal-11b-his journal-11b-ppgfis "
+    "journal-11b-cfis journal-11b-iis journal-11-order",
+    "journal: number of clusters": "journal-13-interior journal-13-best",
+    "journal: groupings": "journal-14-semantic journal-14-order",
+    "journal: allocation": "journal-16-paper journal-16-imbalanced journal-16-utility journal-footnote-6",
+    "journal: weights": "journal-17-quality journal-17-delay_s journal-17-energy_j",
+    "journal: case study": "journal-18-third journal-18-mismatch journal-18-images",
+    "journal: Table II": "journal-table-2-xi journal-table-2-power journal-distance",
+    "journal: misprints": "journal-28 journal-33 journal-34 journal-37 journal-table-1-latency",
+    "conference: model": "conference-preset conference-groups conference-settings",
+    "conference: quality curve": "conference-3-start conference-3-floor",
+    "conference: weights": "conference-4a-quality conference-4a-delay_s conference-4a-energy_j",
+    "conference: gains": "conference-5-ppgfis conference-5-gfis conference-5-iis",
+    "magazine: figures": "magazine-3 magazine-4 magazine-5-sfif magazine-5-cfif magazine-5-clif",
+    "magazine: work": "magazine-table-1-semct magazine-table-1-sfif magazine-table-1-cfif magazine-table-1-clif",
+    "magazine: taxonomy, energy": "magazine-uniform magazine-cached magazine-energy",
+    "code": "code-intermediate code-grid code-scores",
+    "abstract": "abstract-problem abstract-centralised abstract-learners abstract-units",
+    "card": "card-full-whole card-devices",
+    "parameters": "provenance",
+    "all together": "calibration-all calibration-rest calibration-gains calibration-ranges calibration-iis-pair calibration-iis-gain "
+    "calibration-parameters",
+    "ours": "dominance-clusters dominance-similarities energy-order",
+}
+
+
+def test_every_point_of_the_review_has_rows_and_every_row_a_point() -> None:
+    answered = [key for keys in REVIEW.values() for key in keys.split()]
+    assert len(set(answered)) == len(answered)
+    assert set(answered) == {one.key for one in ITEMS}
+
+
 def test_every_item_has_one_judge() -> None:
     assert len({one.key for one in ITEMS}) == len(ITEMS)
     names = {experiment.name for experiment in EXPERIMENTS}
@@ -42,6 +84,7 @@ def test_an_experiment_judges_its_items_and_draws(experiment: type[Experiment], 
     assert sorted(one.item for one in found) == sorted(one.key for one in ITEMS if one.by == experiment.name)
     assert all(one.ours and one.reason for one in found)
     quick.figure(rows)
+    assert (quick.report(rows) or "# ").startswith("# ")
 
 
 def test_the_table_has_every_item_and_says_what_was_found() -> None:
@@ -65,15 +108,18 @@ def test_publishing_changes_the_sentence_and_keeps_other_findings(tmp_path: Path
     (tmp_path / "README.md").write_text(f"before\n{table.BEGIN}\nstale\n{table.END}\nafter\n")
     first, second = (one for one in ITEMS if one.by == "gains" and "10" in one.key and one.key != "journal-10-iis")
     for one in (first, second):
-        table.publish({one.key: Finding(one.key, "1", "0", Verdict.REPRODUCED, "for a test")}, tmp_path)
+        table.publish(
+            {one.key: Finding(one.key, "1", "0", Verdict.REPRODUCED, "for a test")}, {"A.md": "# A\n"}, tmp_path
+        )
     assert list(table.read(tmp_path / "experiments" / "papers" / "verdicts.json")) == [first.key, second.key]
     text = (tmp_path / "README.md").read_text()
     assert "2 reproduced" in text
+    assert (tmp_path / "experiments" / "papers" / "A.md").read_text() == "# A\n"
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "stale" not in text
     with pytest.raises(InputError, match="no checkout"):
-        table.publish({}, tmp_path / "experiments")
+        table.publish({}, {}, tmp_path / "experiments")
 
 
 def test_words_of_verdicts() -> None:

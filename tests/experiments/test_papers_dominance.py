@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from hisopt.errors import InputError
-from hisopt.experiments.papers.dominance import VIEWS, margins, report
+from hisopt.experiments.papers.dominance import VIEWS, Dominance, margins
+from hisopt.experiments.papers.experiment import measured
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -18,8 +24,9 @@ def test_his_is_ahead_of_what_restricts_it(seed: int) -> None:
     assert {view for view, _ in found} == set(VIEWS)
 
 
-def test_the_report() -> None:
-    text = report(1)
+def test_the_report(tmp_path: Path) -> None:
+    quick = Dominance.quick()
+    text = quick.report(measured(quick, tmp_path))
     assert text.count("(1)") >= 15 and "same clusters" in text
-    with pytest.raises(InputError, match="--draws: is 0"):
-        report(0)
+    with pytest.raises(InputError, match="draws: is 0"):
+        Dominance(draws=0)

@@ -69,14 +69,13 @@ def test_files_that_are_no_measurements(tmp_path: Path) -> None:
 
 
 def test_the_report_of_two_instances() -> None:
-    config = energy.Config(2, 1)
-    records = [record for seed in range(2) for record in energy.measure(config, seed)]
+    records = [record for seed in range(2) for record in energy.measure(seed, 1)]
     of = {(r["seed"], r["variant"], r["scheme"]): r for r in records}
     for seed in range(2):
         assert of[seed, "papers", "his"]["loss"] == pytest.approx(0, abs=1e-9)
         assert of[seed, "a100", "his"]["loss"] > 0.1
         assert of[seed, "a100", "iis"]["energy_j"] < 0.3 * of[seed, "papers", "iis"]["energy_j"]
-    text = energy.report(records, config)
+    text = energy.report(records, 2, 1)
     assert "4,968 J" in text and "1589 W for one A100; ML.ENERGY measured 386 W, 4.1 times less" in text
-    with pytest.raises(InputError, match="--draws: must be >= 2"):
-        energy.Config(1, 1)
+    with pytest.raises(InputError, match="draws: must be >= 2"):
+        energy.Energy(1, 1)
