@@ -24,7 +24,7 @@ _SUFFIXES = {".json": "json", ".csv": "csv", ".tex": "latex"}
 
 _KINDS = ("clustering", "allocation", "joint", "full", "steps", "meg")
 _CRITERIA = ("mean", "centroid", "sum")
-_PRESETS = ("small", "paper", "icc", "large", "meg", "meg-markov", "meg-centralised")
+_PRESETS = ("small", "paper", "icc", "calibrated", "large", "meg", "meg-markov", "meg-centralised")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -60,6 +60,8 @@ PARAMETERS: tuple[Row, ...] = (
         ("device_frequency_hz", "f_n^UE", "published", f"{_T1}: 1.4 to 1.6 GHz"),
         ("bandwidth_hz", "b_n", "ours", f"{_UNPUBLISHED}; 5 MHz makes transmission some tenths of a second"),
         ("power_w", "p_n", "ours", f"{_UNPUBLISHED}; 30 dBm, usual for a small cell"),
+        ("edge_utilisation", "rho", "derived", "see Gpu (server); in the preset calibrated by the fit"),
+        ("device_utilisation", "rho_UE", "ours", "see Gpu (device); in the preset calibrated by the fit"),
         ("steps", "", "published", "see StepLimits"),
         ("weights", "", "ours", "see Weights; those of the preset icc keep sharing worthwhile and utility positive"),
         ("modules", "iota", "published", f"{JOURNAL}: with SIM and NPI; {ICC}: none"),

@@ -56,7 +56,7 @@ REVIEW = {  # what a reading of the five documents found to check, in their orde
     "card": "card-full-whole card-devices",
     "parameters": "provenance",
     "all together": "calibration-all calibration-rest calibration-gains calibration-ranges calibration-iis-pair calibration-iis-gain "
-    "calibration-parameters",
+    "calibration-parameters calibrated-10-ppgfis calibrated-10-cfis calibrated-10-iis",
     "ours": "dominance-clusters dominance-similarities energy-order",
 }
 
