@@ -2,9 +2,10 @@
 
 The certificate is a decision's steps and a multiplier. Nothing of the solver's tables, pruning or search is trusted or
 used: every table is built anew from the paper's formulas, for all X_m and W_m, in decimal arithmetic of 50 digits.
-What is certified is P_II with real SMs for the numbers of the instance as they are stored. Not certified: phi_n where
-the instance gives embeddings instead (it is taken as `hisopt.equations` computes it), and any claim below 1e-30 of the
-size of the terms, the margin for the rounding of the 50 digits.
+What is certified is P_II with real SMs for the numbers of the instance as they are stored; phi_n is computed from the
+embeddings by the instance's public-prompt rule, here and not by `hisopt.equations`, or taken from the instance where it
+gives ``similarity``. Not certified: that the embeddings are those of the prompts, the clusters (they are given), whole
+SMs, and any claim below 1e-30 of the size of the terms, the margin for the rounding of the 50 digits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisopt.equations import public_similarity
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _DIGITS = 50
 _MARGIN = Decimal("1e-30")
 _MOST_STATES = 200_000
+_NO_DIRECTION = Decimal("1e-6")  # length of a cluster's mean below which phi is 0 under the rule ``ideal``
+_TIE_DIGITS = 9  # of the sums of similarities by which a medoid is chosen; the first of equals is taken
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,40 @@ def _costs(instance: Instance) -> _Costs:
     steps = range(instance.steps.common_max + 1)
     at = [[scale / (1 + (slope * (x - middle)).exp()) + floor for x in steps] for scale, slope, middle, floor in rows]
     quality = []
-    for phi in users(public_similarity(instance, instance.labels)):
+    for phi in _similarities(instance):
         phi = min(max(phi, knots[0]), knots[-1])
         k = max(i for i in range(len(knots) - 1) if knots[i] <= phi)
         part = (phi - knots[k]) / (knots[k + 1] - knots[k])
         quality.append([Decimal(w.quality) * (at[k][x] * (1 - part) + at[k + 1][x] * part) for x in steps])
     return _Costs(quality, device, work, energy * per_sm * one(edge.power_per_sm), sent)
+
+
+def _similarities(instance: Instance) -> list[Decimal]:
+    """Return phi_n: as given, or by the public-prompt rule from the embeddings, dot product by dot product."""
+    if instance.similarity is not None:
+        return [Decimal(float(value)) for value in instance.similarity]
+    vectors = [[Decimal(value) for value in row] for row in np.asarray(instance.vectors, dtype=np.float64).tolist()]
+    rule, found = instance.public_prompt, [Decimal(0)] * len(vectors)
+
+    def dot(one: list[Decimal], other: list[Decimal]) -> Decimal:
+        return sum(map(Decimal.__mul__, one, other), Decimal(0))
+
+    for members in _members(instance):
+        if not members:
+            continue
+        total = [sum(column, Decimal(0)) for column in zip(*(vectors[n] for n in members), strict=True)]
+        to_sum = {n: dot(vectors[n], total) for n in members}
+        length = dot(total, total).sqrt()
+        central = min(members, key=lambda n: (-round(to_sum[n], _TIE_DIGITS), n))
+        for n in members:
+            if rule.rule == "affine":
+                mean = to_sum[n] / len(members)
+                found[n] = Decimal(rule.slope) * mean + Decimal(rule.intercept)
+            elif rule.rule == "medoid":
+                found[n] = dot(vectors[n], vectors[central])
+            elif length > _NO_DIRECTION * len(members):
+                found[n] = min(max(to_sum[n] / length, Decimal(-1)), Decimal(1))
+    return found
 
 
 def _allowed(instance: Instance, x: int, y: int) -> bool:

@@ -8,9 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hisopt import Decision, Instance, Limits
-from hisopt.equations import steps_sms
+from hisopt import Decision, Instance, Limits, optimality_proof
+from hisopt.equations import rule_similarity, steps_sms
 from hisopt.errors import InputError
+from hisopt.experiments.campaigns import edge_instances
 from hisopt.experiments.campaigns.random_instances import draw_instance, paper_preset
 from hisopt.optimality_proof import prove
 from hisopt.problems import Joint
@@ -92,6 +93,34 @@ def test_a_bound_between_the_decision_and_the_optimum_is_not_proven() -> None:
         prove(instance, second, multiplier, bound=(worth + best) / 2, tolerance=1.0)
     proof = prove(instance, second, multiplier, bound=best + 1e-12 * abs(best), tolerance=1.0)
     assert proof.bound == pytest.approx(best, rel=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_similarities_are_computed_from_the_embeddings(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = edge_instances.draw("joint", None, False, ("antipodal", "zero_mean", "plain")[seed % 3], seed).instance
+    rule = ("ideal", "affine", "medoid")[int(rng.integers(0, 3))] if seed >= 3 else "ideal"
+    prompt = drawn.public_prompt.replace(rule=rule, slope=0.7, intercept=0.1)
+    instance = drawn.replace(similarity=None, public_prompt=prompt)
+    told = rule_similarity(instance, instance.labels)
+    np.testing.assert_allclose([float(phi) for phi in optimality_proof._similarities(instance)], told, atol=1e-14)
+
+
+def test_a_claim_that_rests_on_another_similarity_is_no_proof() -> None:
+    refuted = 0
+    for seed in range(8):
+        instance = drawn(seed)
+        given = instance.replace(similarity=0.6 * rule_similarity(instance, instance.labels))
+        true, other = (JointExact().solve(Joint(one), Limits()) for one in (instance, given))
+        assert true.bound is not None
+        assert other.bound is not None
+        assert other.decision is not None
+        prove(given, other.decision, other.details["multiplier"], bound=other.bound)
+        if other.bound < true.bound - 1e-6 * abs(true.bound):
+            refuted += 1
+            with pytest.raises(InputError, match=r"refuted|not proven|is reached"):
+                prove(instance, other.decision, other.details["multiplier"], bound=other.bound)
+    assert refuted >= 2
 
 
 def test_the_papers_size() -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hisopt.solvers.base import Solver
 
 GRACE_S = 3.0  # past the limit, before a solve counts as one that hangs
+_PATIENT = 30.0  # times limit and grace on the wall's clock: what a busy machine may make of that much processor time
 _PATIENCE = 2  # hangs of a solver in one family, after which it is left out of the rest of the family
 _MEMORY = 6_000_000_000  # bytes of address space of a process that solves, beyond what it starts with
 _CHUNK = 25  # instances a task of the pool
@@ -112,30 +113,39 @@ class Tally:
         return sum(n for (kind, _), n in self.found.items() if kind == what)
 
 
-def _alarm(signum: int, frame: FrameType | None) -> None:
-    raise Hang
-
-
 def solve_here(problem: Problem, solver: Solver[Any], limits: Limits) -> Run | Finding:
-    """Solve in this process with an alarm at the limit and the grace, and check the outcome as the runner does."""
+    """Solve in this process with an alarm past the limit and the grace, and check the outcome as the runner does.
+
+    The alarm counts processor time, so that a busy machine makes no hangs; for a solver that sleeps, the clock on the wall.
+    """
     solver.prepare()
-    before = signal.signal(signal.SIGALRM, _alarm)
-    start = time.perf_counter()
-    signal.setitimer(signal.ITIMER_REAL, limits.time_s + GRACE_S, 0.5)
+    over = False
+
+    def alarm(signum: int, frame: FrameType | None) -> None:
+        if not over:
+            raise Hang
+
+    before = {number: signal.signal(number, alarm) for number in (signal.SIGPROF, signal.SIGALRM)}
+    start, most = time.perf_counter(), limits.time_s + GRACE_S
+    signal.setitimer(signal.ITIMER_PROF, most, 0.5)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENT * most, 0.5)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = solver.solve(problem, limits)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        over = True
     except Hang:
-        return Finding("hang", solver.name, f"still running {limits.time_s + GRACE_S:g} s after its start")
+        return Finding("hang", solver.name, f"still running {most:g} s after its start")
     except MemoryError:
         result = SolverResult(Termination.MEMORY_LIMIT, message="out of memory")
     except Exception as error:
         result = SolverResult(Termination.CRASHED, message=f"{type(error).__name__}: {error}")
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        over = True
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return check(problem, solver, limits, Outcome(result, time.perf_counter() - start))
 
 

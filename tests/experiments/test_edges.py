@@ -130,7 +130,8 @@ class Liar(Solver[Joint]):
         if self.how == "violation":
             return SolverResult(Termination.COMPLETED, Decision(None, *([best.decision.steps_common] * 3), sms=None))
         while True:
-            signal.sigtimedwait([], 0.01)
+            if self.how == "sleep":
+                signal.sigtimedwait([], 0.01)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +143,14 @@ class Liar(Solver[Joint]):
         ("crash", "crash", "IndexError: as planned"),
         ("violation", "violation", "sms: must be"),
         ("hang", "hang", "still running"),
+        ("sleep", "hang", "still running"),
     ],
 )
 def test_what_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch, how: str, what: str, says: str) -> None:
     chosen = type("Chosen", (Liar,), {"how": how, "__init__": lambda self: None})
     monkeypatch.setattr(edges, "registered", lambda kind: [chosen()])
     monkeypatch.setattr(edges, "GRACE_S", 0.0)
+    monkeypatch.setattr(edges, "_PATIENT", 1.0 if how == "sleep" else 1e3)
     cell = edges.Cell("joint", None, False, "useless_devices", Limits(time_s=0.2))
     seed = next(s for s in range(20) if edge_instances.draw("joint", None, False, cell.family, s).instance.users < 5)
     tally = edges.examine(cell, range(seed, seed + 1))
