@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """The program, its matrix Z (N, N), and the constraints whose multipliers make the bound."""
+    """The program, its matrix Z (N, N), and the constraints whose multipliers make the bound.
+
+    The objective, and so the multipliers, are in units of ``unit``, the largest squared length of a point, against which
+    a conic solver's absolute tolerances are small.
+    """
 
     program: cp.Problem
     matrix: cp.Variable
     rows: cp.Constraint
     nonnegative: cp.Constraint
+    unit: float
 
 
 def build(problem: Clustering) -> Model:
@@ -32,7 +37,8 @@ def build(problem: Clustering) -> Model:
     bound of the form |s_m| <= (tau |N_m| + |s_m|^2 / (tau |N_m|)) / 2 with one tau is sqrt(N mean*): the spherical
     relaxation that follows from this matrix is Cauchy-Schwarz on its value.
     """
-    similarity = problem.similarity_matrix
+    unit = float(np.diag(problem.similarity_matrix).max()) or 1.0
+    similarity = problem.similarity_matrix / unit
     users = problem.users
     matrix = cp.Variable((users, users), PSD=True)
     rows = cp.sum(matrix, axis=1) == 1
@@ -41,7 +47,7 @@ def build(problem: Clustering) -> Model:
         cp.Maximize(cp.trace(similarity @ matrix)),
         [rows, nonnegative, cp.trace(matrix) <= problem.clusters],
     )
-    return Model(program, matrix, rows, nonnegative)
+    return Model(program, matrix, rows, nonnegative, unit)
 
 
 def insert(model: Model, problem: Clustering, decision: Decision) -> None:

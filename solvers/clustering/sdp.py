@@ -52,7 +52,10 @@ class PengWeiSdp(Solver[Clustering]):
         if model.matrix.value is None or model.rows.dual_value is None:
             return SolverResult(Termination.NUMERICAL_ERROR, message=f"SCS: {model.program.status}")
         bound = peng_wei.safe_bound(
-            problem.similarity_matrix, model.rows.dual_value, model.nonnegative.dual_value, problem.clusters
+            problem.similarity_matrix,
+            model.unit * model.rows.dual_value,
+            model.unit * model.nonnegative.dual_value,
+            problem.clusters,
         )
         decision = peng_wei.extract(model, problem)
         labels = refine(problem.points, decision.labels, problem.clusters, problem.criterion, deadline)

@@ -8,7 +8,7 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
-from hisopt import Limits, Problem
+from hisopt import Limits, Problem, Termination
 from hisopt.equations import optimal_sms, work_costs
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_instance, draw_problems
@@ -21,8 +21,11 @@ from hisopt.models.joint import milp as joint_milp
 from hisopt.models.joint import natural as joint
 from hisopt.problems import Allocation, Clustering, Full, Joint, problem_of
 from hisopt.solvers.allocation.closed_form import ClosedForm
+from hisopt.solvers.allocation.conic import CvxpyClarabel, CvxpyScs
 from hisopt.solvers.clustering.partitions import Partitions
+from hisopt.solvers.clustering.sdp import PengWeiSdp
 from hisopt.solvers.joint.exact import JointExact
+from hisopt.text.corpus import unit_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,10 +120,35 @@ def test_every_partition_is_feasible_in_the_relaxation(seed: int) -> None:
     peng_wei.insert(model, problem, decision)
     expected = problem.evaluate(decision).objective
     assert all(constraint.value(tolerance=1e-9) for constraint in model.program.constraints)
-    assert model.program.objective.value == pytest.approx(expected)
+    assert model.program.objective.value * model.unit == pytest.approx(expected)
     for _ in range(20):  # the bound holds for any multipliers at all
         rows, slack = rng.normal(size=7), rng.normal(size=(7, 7))
         assert peng_wei.safe_bound(problem.similarity_matrix, rows, slack, 3) >= expected
+
+
+@pytest.mark.parametrize("length", [1e-8, 1e-4, 1e3, 1e7])
+def test_the_relaxation_bounds_points_of_any_length_as_well(length: float) -> None:
+    points = unit_rows(np.random.default_rng(5).normal(size=(8, 3)))
+    for criterion in ("mean", "centroid"):
+        solver, power = PengWeiSdp(), 2 if criterion == "mean" else 1
+        of_one = solver.solve(Clustering(points, 3, criterion), Limits(60)).bound
+        found = solver.solve(Clustering(length * points, 3, criterion), Limits(60)).bound
+        optimum = Partitions().solve(Clustering(length * points, 3, criterion), Limits(60)).bound
+        assert of_one is not None
+        assert found == pytest.approx(of_one * length**power, rel=1e-5)
+        assert found >= optimum * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_conic_programs_prove_allocations_in_any_unit(unit: float) -> None:
+    drawn = draw_instance(np.random.default_rng(2), 6, 3)
+    weights = drawn.weights.replace(delay=unit * drawn.weights.delay, energy=unit * drawn.weights.energy)
+    problem = Allocation(drawn.replace(weights=weights))
+    best = ClosedForm().solve(problem, Limits()).bound
+    for solver in (CvxpyClarabel(), CvxpyScs()):
+        found = solver.solve(problem, Limits(60))
+        assert found.termination is Termination.OPTIMAL, found.message
+        assert found.bound == pytest.approx(best, rel=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".lp", ".mps", ".nl"])
