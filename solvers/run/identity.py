@@ -67,12 +67,21 @@ def modules_hash(names: Iterable[str], without: Iterable[str] = ()) -> str:
 
 def _source(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the hash of a module's file and the modules of hisopt it imports; None if it is no module of Python source."""
+    file = _file_of_ours(name) if name.startswith("hisopt.") else _file_of(name)
+    return _read_source(name, file, os.stat(file).st_mtime_ns) if file is not None else None
+
+
+def _file_of(name: str) -> str | None:
     try:
         loaded = sys.modules.get(name)
         file = getattr(loaded, "__file__", None) if loaded else getattr(find_spec(name), "origin", None)
     except (ImportError, ValueError):  # a name imported from a module, not a module
         return None
-    return _read_source(name, str(file), os.stat(file).st_mtime_ns) if file and str(file).endswith(".py") else None
+    return str(file) if str(file).endswith(".py") else None
+
+
+# our modules stay where they are; a user's of one name may stand beside several solvers
+_file_of_ours = cache(_file_of)
 
 
 @cache

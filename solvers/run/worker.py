@@ -67,6 +67,7 @@ def serve() -> None:
 class _Server:
     def __init__(self, folder: Path, lock: int, guard: int) -> None:
         self._folder, self._lock, self._parent = folder, lock, guard
+        self._prepared: set[str] = set()  # places of our own solvers whose imports are made
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
@@ -89,6 +90,7 @@ class _Server:
         self._answer({"ready": True})
         while True:
             problem, place, limits, start_s, folder = pickle.loads(self._request())  # from our own parent
+            self._prepare(place)
             answer = self._solve(problem, place, limits, start_s, Path(folder))
             end_descendants()  # whatever the solve left behind, in other sessions too
             self._answer(answer)
@@ -111,6 +113,17 @@ class _Server:
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(int(os.environ["OMP_NUM_THREADS"]))  # children inherit it; looking again costs each 10 ms
+        gc.collect()
+        gc.freeze()
+
+    def _prepare(self, place: tuple[Place, dict[str, Any]]) -> None:
+        """Import once, here, what one of our own solvers needs, instead of in each child; a child tells what fails."""
+        where, options = place
+        if not isinstance(where, str) or not where.startswith("hisopt.") or where in self._prepared:
+            return
+        self._prepared.add(where)
+        with contextlib.suppress(Exception):
+            found_at(where)(**options).prepare()
         gc.collect()
         gc.freeze()
 
