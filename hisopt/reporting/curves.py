@@ -152,12 +152,13 @@ def convergence(records: Records, known: Mapping[str, str], key: str) -> Figure 
     said = "proven optimum" if proven else "best bound"
     if np.isfinite(goal):
         body.append(line(x.start, y(goal), RIGHT, y(goal), "goal"))
-        body.append(text(RIGHT, y(goal) - 4 if y(goal) > TOP + 12 else y(goal) + 12, said, "label", "end"))
     for name, points in reversed(curves.items()):
         body.append(steps(points, x, y, f"line {known[name]}"))
         body.append(
             f'<circle cx="{x(points[-1][0]):.1f}" cy="{y(points[-1][1]):.1f}" r="2.6" class="dot {known[name]}"/>'
         )
+    if np.isfinite(goal):  # above the curves
+        body.append(text(RIGHT, y(goal) - 4 if y(goal) > TOP + 12 else y(goal) + 12, said, "label", "end"))
     place = (
         f"{row['source'] or 'instance ' + shortened(instance)}, N = {row['users']}, M = {row['clusters']}, seed {seed}"
     )

@@ -70,8 +70,8 @@
     const rows = kept.slice(page * PAGE, (page + 1) * PAGE);
     body.replaceChildren(...rows.map((row) => {
       const button = element("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${cell(byName.solver, row)}, seed ${cell(byName.seed, row)}, record ${row + 1}` }, "+");
-      const tr = element("tr", {}, element("td", { class: "open" }, button),
-        ...shown.map((c) => element("td", { class: c.kind === "word" ? "word" : "num" }, cell(c, row))));
+      const tr = element("tr", { role: "row" }, element("td", { role: "cell", class: "open" }, button),
+        ...shown.map((c) => element("td", { role: "cell", "data-label": c.head, class: c.kind === "word" ? "word" : "num" }, cell(c, row))));
       button.addEventListener("click", () => toggle(button, tr, row));
       return tr;
     }));
