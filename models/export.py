@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
 from hisopt.problems import Allocation, Clustering, Full, Joint, Meg, Problem, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
 SUFFIXES = (".lp", ".mps", ".nl")
+MAP = ".map.json"  # what follows a model's file name in that of its map
+MAP_VERSION = 1
 
 
 def form_of(problem: Problem) -> ModuleType:
@@ -36,7 +39,8 @@ def write(problem: Problem, path: str | Path) -> None:
 
     LP and MPS files minimise or maximise as the problem does; bilinear and quadratic constraints use the formats'
     quadratic sections. NL knows no names: those of rows and columns go to files with the suffixes ``.row`` and
-    ``.col`` beside it, where solvers of the AMPL interface look for them.
+    ``.col`` beside it, where solvers of the AMPL interface look for them. ``PATH.map.json`` beside it leads from the
+    names in the file back to the decision (`hisopt.models.readback`).
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -50,14 +54,32 @@ def write(problem: Problem, path: str | Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hisopt-") as folder:
         draft = Path(folder) / f"model{path.suffix}"
         try:
-            model.write(str(draft), io_options={"symbolic_solver_labels": True})
+            _, symbols = model.write(str(draft), io_options={"symbolic_solver_labels": True})
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{path}: {problem.label} cannot be written as {path.suffix[1:]}: {reason}") from None
         if path.suffix == ".nl":
             for suffix in (".row", ".col"):
                 write_atomically(path.with_suffix(suffix), draft.with_suffix(suffix).read_text())
+        named = {} if path.suffix == ".nl" else model.solutions.symbol_map[symbols].bySymbol
+        write_atomically(f"{path}{MAP}", _map(problem, model, named))
         write_atomically(path, _REPAIR[path.suffix](draft.read_text()))
+
+
+def _map(problem: Problem, model: Any, symbols: Mapping[str, Any]) -> str:
+    """Return the map from the names in a file to the model's variables, as JSON."""
+    known = {id(v): v.name for v in model.component_data_objects(_variable())}
+    names = {symbol: known[id(part)] for symbol, part in symbols.items() if id(part) in known}
+    if not symbols:  # beside NL files the model's own names stand
+        names = {name: name for name in known.values()}
+    document = {
+        "schema_version": MAP_VERSION,
+        "problem": problem.record(),
+        "hash": problem.content_hash,
+        "decision": form_of(problem).DECISION,
+        "variables": names,
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _variable() -> type:

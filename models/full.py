@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     from hisopt.instances import Instance
     from hisopt.problems import Full
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "clusters": "of user n: the m with assigned[n,m] = 1",
+    "steps_common": "of user n: the x with chosen[n,x] = 1",
+    "steps_edge": "of user n: edge[n]",
+    "steps_device": "of user n: T less the other two",
+    "sms": "of cluster m: sms[m] where SMs are whole, else those of Theorem 1 for the rest (share[m] V / 1000 up to tolerances)",
+}
+
 
 def build(problem: Full) -> pyo.ConcreteModel:
     """State the full problem.

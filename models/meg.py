@@ -27,6 +27,12 @@ def coefficients(problem: Meg) -> int:
     return bins * actions * (1 if problem.instance.channel.transition is None else bins)
 
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "policy": "probability of action a in bin h: occupancy[h,a] over the sum of occupancy[h,.]",
+}
+
+
 def build(problem: Meg) -> pyo.ConcreteModel:
     """State the program; variables ``occupancy[h,a]`` of the actions that keep every slot's limits."""
     process, channel = problem.process, problem.instance.channel

@@ -14,6 +14,13 @@ from hisopt.models.common import add_steps, extract_steps, insert_steps, linear,
 if TYPE_CHECKING:
     from hisopt.problems import Steps
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "steps_common": "of user n: the x with chosen[n,x] = 1",
+    "steps_edge": "of user n: edge[n]",
+    "steps_device": "of user n: T less the other two",
+}
+
 
 def build(problem: Steps) -> pyo.ConcreteModel:
     """State the ICC utility over x_n, y_n and each group's X_m >= x_n; all costs are linear."""

@@ -15,7 +15,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 BESIDE = ("models", "solvers", "experiments")  # folders beside hisopt/ that are its sub-packages
 LAYERS = ("core", "models", "solvers", "experiments", "commands")
-DOORS = ("__main__", "solve", "compare", "report", "train", "profile", "prompts", "fit")  # python -m hisopt.NAME
+DOORS = (
+    "__main__",
+    "solve",
+    "compare",
+    "report",
+    "check",
+    "train",
+    "profile",
+    "prompts",
+    "fit",
+)  # python -m hisopt.NAME
 WINGS = {  # what a wing of solvers/ takes from others, besides what stands in solvers/ itself and in solvers/run
     "joint": {"allocation"},
     "full": {"clustering", "joint"},

@@ -14,6 +14,11 @@ from hisopt.models.common import add_sms, insert_sms, sms_budget, within_budget
 if TYPE_CHECKING:
     from hisopt.problems import Allocation
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "sms": "of cluster m: share[m] V / 1000, or sms[m] where SMs are whole",
+}
+
 
 def build(problem: Allocation) -> pyo.ConcreteModel:
     """State min sum t_m, t_m v_m >= A_m, sum v_m <= V over the clusters with work."""

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
     from hisopt.problems import Clustering
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "clusters": "of user n: the m with assigned[n,m] = 1",
+}
+
 
 def build(problem: Clustering) -> pyo.ConcreteModel:
     """State P_I: ``assigned[n, m]``, ``together[i, j, m]`` their product for i < j.

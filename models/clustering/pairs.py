@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from hisopt.problems import Clustering
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "clusters": "users i < j share a cluster where together[i,j] = 1",
+}
+
 
 def build(problem: Clustering, watch: Callable[[], None] = lambda: None) -> pyo.ConcreteModel:
     """State P_I: ``together[i, j]`` for i < j, made transitive by triangle inequalities.

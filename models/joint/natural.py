@@ -67,6 +67,15 @@ def separable_utility(model: pyo.ConcreteModel, instance: Instance) -> Any:
     )
 
 
+# What the variables say of the decision, for readers of the model's file.
+DECISION = {
+    "steps_common": "of user n: the x with chosen[n,x] = 1",
+    "steps_edge": "of user n: edge[n]",
+    "steps_device": "of user n: T less the other two",
+    "sms": "of cluster m: sms[m] where SMs are whole, else those of Theorem 1 for the steps (share[m] V / 1000 up to tolerances)",
+}
+
+
 def build(problem: Joint) -> pyo.ConcreteModel:
     """State P_II: binaries for x_n, whole y_n, t_m v_m >= c_m W_m for the cost t_m of a cluster's work, sum v_m <= V."""
     instance = problem.instance

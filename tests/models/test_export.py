@@ -133,7 +133,12 @@ def test_a_second_solver_reads_it_and_agrees(label: str, suffix: str, tmp_path: 
 def test_names_beside_an_nl_file_lead_back_to_the_decision(tmp_path: Path) -> None:
     problem = PROBLEMS["joint"]
     write(problem, tmp_path / "model.nl")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.col", "model.nl", "model.row"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "model.col",
+        "model.nl",
+        "model.nl.map.json",
+        "model.row",
+    ]
     objective, values = by_scip(tmp_path / "model.nl")
     names = (tmp_path / "model.col").read_text().split()
     assert set(names) <= set(values)
