@@ -21,6 +21,7 @@ class ClosedForm(Solver[Allocation]):
     name = "closed-form"
     problems = (Allocation,)
     guarantee = Guarantee.EXACT
+    numpy_only = True
 
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
@@ -41,6 +42,7 @@ class EqualUsers(Solver[Allocation]):
     name = "equal-users"
     problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
@@ -56,6 +58,7 @@ class EqualClusters(Solver[Allocation]):
     name = "equal-clusters"
     problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:

@@ -67,6 +67,7 @@ class IntegerAllocation(Solver[Allocation]):
     name = "integer"
     problems = (Allocation,)
     guarantee = Guarantee.EXACT
+    numpy_only = True
 
     def serves(self, problem: Problem) -> bool:
         """Allocation with whole SMs."""
@@ -93,6 +94,7 @@ class RoundDown(Solver[Allocation]):
     name = "round-down"
     problems = (Allocation,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     def serves(self, problem: Problem) -> bool:
         """Allocation with whole SMs."""

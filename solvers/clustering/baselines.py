@@ -20,6 +20,7 @@ class OneCluster(Solver[Clustering]):
     name = "one-cluster"
     problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
@@ -34,6 +35,7 @@ class RandomClusters(Solver[Clustering]):
     name = "random"
     problems = (Clustering,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:

@@ -25,6 +25,7 @@ class Alternating(Solver[Joint]):
     name = "alternating"
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
     max_rounds: int = 200
 
     @override

@@ -42,6 +42,7 @@ class JointExact(Solver[Joint]):
     name = "exact"
     problems = (Joint,)
     guarantee = Guarantee.EXACT
+    numpy_only = True
 
     @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:

@@ -30,6 +30,7 @@ class Greedy(Solver[Joint]):
     name = "greedy"
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:

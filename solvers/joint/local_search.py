@@ -38,6 +38,7 @@ class LocalSearch(Solver[Joint]):
     name = "local-search"
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
     max_sweeps: int = 100
 
     @override

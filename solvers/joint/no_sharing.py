@@ -20,6 +20,7 @@ class NoSharing(Solver[Joint]):
     name = "no-sharing"
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:

@@ -20,6 +20,7 @@ class RandomSteps(Solver[Joint]):
     name = "random"
     problems = (Joint,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:

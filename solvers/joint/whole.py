@@ -43,6 +43,7 @@ class JointExactInteger(Solver[Joint]):
     name = "exact-integer"
     problems = (Joint,)
     guarantee = Guarantee.EXACT
+    numpy_only = True
 
     def serves(self, problem: Problem) -> bool:
         """The joint problem with whole SMs."""

@@ -56,6 +56,7 @@ class Fixed(Solver[Meg]):
     name = "fixed"
     problems = (Meg,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     steps: float | None = None
     ratio: float | None = None
@@ -98,6 +99,7 @@ class RandomPolicy(Solver[Meg]):
     name = "random"
     problems = (Meg,)
     guarantee = Guarantee.HEURISTIC
+    numpy_only = True
 
     @override
     def solve(self, problem: Meg, limits: Limits) -> SolverResult:

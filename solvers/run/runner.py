@@ -31,10 +31,12 @@ class Runner:
         self.limits = limits or Limits()
         self._pool = ThreadPoolExecutor(jobs)
         self._futures: list[Future[Run]] = []
-        self._free: SimpleQueue[Server] = SimpleQueue()
-        self._servers = [Server(self.limits.threads, start_s) for _ in range(jobs)]
-        for server in self._servers:
-            self._free.put(server)
+        self._free: SimpleQueue[tuple[Server, Server]] = SimpleQueue()  # one for solvers of NumPy alone, one for others
+        self._servers: list[Server] = []
+        for _ in range(jobs):
+            pair = (Server(self.limits.threads, start_s, light=True), Server(self.limits.threads, start_s))
+            self._servers += pair
+            self._free.put(pair)
 
     def __enter__(self) -> Self:
         return self
@@ -55,11 +57,11 @@ class Runner:
         reason = solver.unavailable()
         if reason is not None:
             return Run(problem, solver, Termination.UNAVAILABLE, message=reason, limits=limits)
-        server = self._free.get()
+        pair = self._free.get()
         try:
-            outcome = server.solve(problem, solver, limits)
+            outcome = pair[0 if solver.numpy_only else 1].solve(problem, solver, limits)
         finally:
-            self._free.put(server)
+            self._free.put(pair)
         return check(problem, solver, limits, outcome)
 
     def run_all(self, tasks: Iterable[tuple[Problem, Solver[Any] | type[Solver[Any]]]]) -> Iterator[Run]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0  # on top of the time limit, before a solve is killed
 _POLL_S = 0.02
-_PRELOAD = (
+_LIBRARIES = (
     "scipy.sparse.linalg",
     "scipy.cluster.hierarchy",
     "pyomo.environ",
@@ -45,28 +45,27 @@ _PRELOAD = (
     "pyscipopt",
     "cvxpy",
     "sklearn.cluster",
-    "hisopt.problems",
-    "hisopt.solvers.run.progress",
 )
 
 
 def serve() -> None:
     """Answer requests from standard input until it closes, or the process that asks is gone.
 
-    The arguments are the folder to keep results in and the asking process. The process splits in two: a guard, which makes
-    the folder and removes it in the end (`hisopt.solvers.run.guard`), and its child, which answers. A request is its length
-    (8 bytes) and a pickle of (problem, solver's place, limits, seconds for imports, folder of the solve). An answer is a
-    line of JSON: the first says that the libraries are there, each other how a child ended.
+    The arguments are the folder to keep results in, the asking process, and "light" where the libraries are not needed: a
+    small process forks in a fraction of the time. The process splits in two: a guard, which makes the folder and removes
+    it in the end (`hisopt.solvers.run.guard`), and its child, which answers. A request is its length (8 bytes) and a
+    pickle of (problem, solver's place, limits, seconds for imports, folder of the solve). An answer is a line of JSON:
+    the first says that the libraries are there, each other how a child ended.
     """
     folder = Path(sys.argv[1])
     guard = os.getpid()
     lock = guarded(folder, int(sys.argv[2]))
-    _Server(folder, lock, guard).run()
+    _Server(folder, lock, guard, () if sys.argv[3] == "light" else _LIBRARIES).run()
 
 
 class _Server:
-    def __init__(self, folder: Path, lock: int, guard: int) -> None:
-        self._folder, self._lock, self._parent = folder, lock, guard
+    def __init__(self, folder: Path, lock: int, guard: int, libraries: tuple[str, ...]) -> None:
+        self._folder, self._lock, self._parent, self._libraries = folder, lock, guard, libraries
         self._prepared: set[str] = set()  # places of our own solvers whose imports are made
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -106,7 +105,7 @@ class _Server:
 
         signal.signal(signal.SIGALRM, look)
         signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
-        for module in _PRELOAD:
+        for module in (*self._libraries, "hisopt.problems", "hisopt.solvers.run.progress"):
             with contextlib.suppress(ImportError):
                 import_module(module)
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -45,6 +45,7 @@ class Enumeration(Solver[Steps]):
     name = "enumeration"
     problems = (Steps,)
     guarantee = Guarantee.EXACT
+    numpy_only = True
 
     @override
     def solve(self, problem: Steps, limits: Limits) -> SolverResult:
