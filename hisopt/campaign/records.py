@@ -26,9 +26,12 @@ SUFFIX = ".jsonl"
 
 
 class Segment:
-    """This process's part of a folder of records; a context manager that keeps other writers on this machine out."""
+    """This process's part of a folder of records; a context manager that keeps other campaigns on this machine out.
 
-    def __init__(self, folder: Path) -> None:
+    ``alone`` is False for the processes of a campaign that another process leads.
+    """
+
+    def __init__(self, folder: Path, *, alone: bool = True) -> None:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +39,8 @@ class Segment:
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}") from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if alone:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise InputError(f"{folder}: another campaign is writing there") from None
@@ -83,6 +87,37 @@ def read(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:
                         record = _parsed(line)
                         if record is not None and record["key"] not in seen:
                             seen.add(record["key"])
+                            yield record
+            except OSError as error:
+                raise InputError(f"{path}: {error.strerror}") from None
+
+
+class Follower:
+    """Reads a folder to which others append: each record once, as it comes. ``keys`` are those that it has seen."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[str, int] = {}
+        self.keys: set[str] = set()
+
+    def skip(self) -> None:
+        """Take what is there for known."""
+        for _ in self.new():
+            pass
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the records that were completed since."""
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            try:
+                with open(path, "rb") as file:
+                    file.seek(self._places.get(path.name, 0))
+                    for line in file:
+                        if not line.endswith(b"\n"):  # being written
+                            break
+                        self._places[path.name] = self._places.get(path.name, 0) + len(line)
+                        record = _parsed(line)
+                        if record is not None and record["key"] not in self.keys:
+                            self.keys.add(record["key"])
                             yield record
             except OSError as error:
                 raise InputError(f"{path}: {error.strerror}") from None

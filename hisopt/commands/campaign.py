@@ -75,8 +75,8 @@ def _problems(drawn: Any, plan: Plan) -> tuple[Any, Sequence[Problem]]:
     return instance, problems
 
 
-def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
-    """Return a run as one flat record; ``shared`` says that other solves ran on the machine at the same time."""
+def flat(task: Task, key: str, run: Run, *, shared: bool, engine: str) -> dict[str, Any]:
+    """Return a run as one flat record; ``shared`` says that others may have run on the machine at the same time."""
     import platform
 
     record = run.to_dict()
@@ -95,7 +95,8 @@ def flat(task: Task, key: str, run: Run, jobs: int) -> dict[str, Any]:
         "time_limit": task.limits.time_s,
         "memory_limit": task.limits.memory_gb,
         "threads": task.limits.threads,
-        "shared": jobs > 1,
+        "shared": shared,
+        "engine": engine,
         "machine": f"{platform.node()}, {platform.machine()}, Python {platform.python_version()}",
     }
 

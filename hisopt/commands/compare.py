@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,14 @@ from hisopt.commands.common import run_command, taking
 from hisopt.errors import InputError, missing_package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from hisopt.campaign.plan import Plan
-    from hisopt.commands.campaign import Task
-    from hisopt.solvers.run.runner import Run
+    from hisopt.campaign.records import Segment
+    from hisopt.campaign.rules import Rule
+    from hisopt.commands.engine import Engine, Named
+
+_RULE = "gap > 1e-6 or unsolved or unproven or refuted"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class CompareOptions:
     time_limits: tuple[float, ...] = ()
     repetitions: int | None = None
     records: str = "records"
+    on: str = "local"
     jobs: int | None = None
+    baseline: tuple[str, ...] = ()
+    fail_if: str | None = None
     dry_run: bool = False
 
 
@@ -56,7 +60,23 @@ class CompareOptions:
 @click.option("--repetitions", type=int, metavar="R", help="Solves of the same, with other seeds of the solver.")
 @click.option("--records", default="records", show_default=True, metavar="FOLDER", help="Where records are kept.")
 @click.option(
+    "--on",
+    default="local",
+    show_default=True,
+    metavar="WHERE",
+    help="local, dask://HOST:PORT (workers that have hisopt), or slurm[:partition=NAME,...] (records in a shared folder).",
+)
+@click.option(
     "--jobs", type=int, metavar="J", help="Solves at a time; more than 1 share the machine. [default: all cores]"
+)
+@click.option(
+    "--baseline", multiple=True, metavar="RECORDS", help="Records of before to hold these against; repeatable."
+)
+@click.option(
+    "--fail-if",
+    metavar="RULE",
+    help="What counts as worse than the baseline, as in 'gap > 1e-6 or time > 2x'; see below. "
+    "[default: gap > 1e-6 or unsolved or unproven or refuted]",
 )
 @click.option("--dry-run", is_flag=True, help="Say how many solves and how long at most, and do not solve.")
 @click.version_option(__version__, prog_name="hisopt")
@@ -66,8 +86,11 @@ def _command(options: CompareOptions) -> None:
 
     CONFIG.toml has the fields presets, files, seeds, sweep (a table of lists), zipped, problems, criteria, sms, solvers,
     time_limits, memory_limit, threads, repetitions; the options do for the common case. Called again with the same records,
-    it goes on where it was stopped, and takes up records of other machines that were copied there. Exit codes: 0; 1, a
-    claim was refuted; 2, bad input; 130, interrupted.
+    it goes on where it was stopped, and takes up records of other machines that were copied there.
+
+    RULE joins comparisons with and, or, not and parentheses. gap and bound: what the objective or the bound lost against the
+    baseline, relative (or in %); time (s) and memory (GB), or multiples of the baseline's as in 2x; unsolved, unproven,
+    refuted: words alone. Exit codes: 0; 1, a claim was refuted, or a solve got worse; 2, bad input; 130, interrupted.
     """
     raise SystemExit(_compare(options))
 
@@ -83,11 +106,14 @@ def main() -> None:
 def _compare(options: CompareOptions) -> int:
     from hisopt.campaign.records import Segment, read
     from hisopt.commands.campaign import check, tasks
+    from hisopt.commands.engines import engine_of
 
-    plan, folder = _plan(options), Path(options.records)
+    plan, folder, rule = _plan(options), Path(options.records), _rule(options)
     jobs = len(os.sched_getaffinity(0)) if options.jobs is None else options.jobs
     if jobs < 1:
         raise InputError(f"--jobs: is {jobs}, must be >= 1")
+    if options.jobs is not None and options.on.startswith("dask://"):
+        raise InputError("--jobs: on Dask the workers' threads say how many")
     check(plan)
     if options.dry_run:
         done = {record["key"] for record in read([folder])} if folder.exists() else set()
@@ -97,54 +123,69 @@ def _compare(options: CompareOptions) -> int:
         )
         return 0
     with Segment(folder) as segment:
-        done, refuted = {record["key"] for record in read([folder])}, 0
-        print(f"{jobs} solves at a time on this machine; {len(done)} records there", file=sys.stderr)
-        solved = 0
-        for record in _solved(tasks(plan), done, jobs, plan.memory_limit, plan.threads):
-            segment.append(record)
-            solved += 1
-            for line in record["refuted"]:
-                refuted += 1
-                print(f"REFUTED: {record['problem']}: {record['solver']}: {line}", file=sys.stderr)
-    print(f"{solved} solved, {len(done)} known; records in {folder}", file=sys.stderr)
-    return 1 if refuted else 0
-
-
-def _solved(
-    tasks: Iterable[Task], done: set[str], jobs: int, memory_gb: float, threads: int
-) -> Iterable[dict[str, Any]]:
-    """Yield the records of the tasks that are not done, as they end; few are held at a time."""
-    from hisopt.commands.campaign import flat
-    from hisopt.result import Limits
-    from hisopt.solvers.run.runner import Runner
-
-    seen = set(done)
-    pending: deque[tuple[Task, str, Future[Run]]] = deque()
-
-    def ended() -> Iterable[dict[str, Any]]:
-        task, key, future = pending.popleft()
-        run = future.result()
-        if run.lost:
-            print(f"{task.problem.label}: {task.solver.label}: not kept, {run.message}", file=sys.stderr)
-        else:
-            yield flat(task, key, run, jobs)
-
-    with Runner(Limits(memory_gb=memory_gb, threads=threads), jobs) as runner, ThreadPoolExecutor(jobs) as pool:
+        engine = engine_of(options.on, plan, jobs, folder)
         try:
-            for task in tasks:
-                key = task.key
-                if key in seen:
-                    continue
-                seen.add(key)
-                pending.append((task, key, pool.submit(runner.run, task.problem, task.solver, task.limits)))
-                while pending and (pending[0][2].done() or len(pending) > 2 * jobs):
-                    yield from ended()
-            while pending:
-                yield from ended()
+            asked, refuted = _solve(engine, plan, segment, folder)
         finally:
-            for _, _, future in pending:
-                future.cancel()
-            runner.__exit__()
+            engine.close()
+    return max(1 if refuted else 0, 0 if rule is None else _gate(options, folder, asked, rule))
+
+
+def _solve(engine: Engine, plan: Plan, segment: Segment, folder: Path) -> tuple[set[str], int]:
+    """Solve what has no record yet; return the keys of the whole campaign, and how many claims were refuted."""
+    from hisopt.campaign.records import read
+    from hisopt.commands.campaign import tasks
+
+    done = {record["key"] for record in read([folder])}
+    print(f"{engine.about}; {len(done)} records there", file=sys.stderr)
+    asked: set[str] = set()
+    solved, refuted = 0, 0
+
+    def left() -> Iterator[Named]:
+        for task in tasks(plan):
+            key = task.key
+            if key not in asked and key not in done:
+                asked.add(key)
+                yield key, task
+            asked.add(key)
+
+    for record in engine.run(left()):
+        if not engine.keeps:
+            segment.append(record)
+        solved += 1
+        for line in record["refuted"]:
+            refuted += 1
+            print(f"REFUTED: {record['problem']}: {record['solver']}: {line}", file=sys.stderr)
+    print(f"{solved} solved, {len(done)} known; records in {folder}", file=sys.stderr)
+    return asked, refuted
+
+
+def _rule(options: CompareOptions) -> Rule | None:
+    """The rule of the gate, or None where no baseline is given; raise `InputError` before anything is solved."""
+    from hisopt.campaign.rules import parse
+
+    if not options.baseline:
+        if options.fail_if is not None:
+            raise InputError("--fail-if: needs --baseline")
+        return None
+    for name in options.baseline:
+        if not Path(name).exists():
+            raise InputError(f"--baseline: {name}: no such file or folder")
+    return parse(options.fail_if or _RULE)
+
+
+def _gate(options: CompareOptions, folder: Path, asked: set[str], rule: Rule) -> int:
+    """Hold the campaign's records against the baseline, print those that got worse, and return 1 where there are any."""
+    from hisopt.campaign.gate import judge
+    from hisopt.campaign.records import read
+    from hisopt.commands.gate import table
+
+    records = (record for record in read([folder]) if record["key"] in asked)
+    found = judge(read([Path(name) for name in options.baseline]), records, rule)
+    if not found.judged:
+        raise InputError(f"--baseline: {', '.join(options.baseline)}: has none of these solves")
+    print(table(found, options.fail_if or _RULE))
+    return 1 if found.worse else 0
 
 
 def _plan(options: CompareOptions) -> Plan:
