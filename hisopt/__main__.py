@@ -13,6 +13,7 @@ _COMMANDS = {
     "compare": "run solvers over sizes, seeds and settings; resumes where it was stopped",
     "report": "make a page, or tables for a paper, of what compare recorded",
     "check": "evaluate a decision that someone else made, or a solution of an exported model",
+    "benchopt": "write a benchmark folder for benchopt",
     "train": "train a policy for the users' steps",
     "profile": "count and measure the work of a denoising step",
     "prompts": "write a public prompt for each cluster and a negative prompt for each user",

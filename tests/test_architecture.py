@@ -21,6 +21,7 @@ DOORS = (
     "compare",
     "report",
     "check",
+    "benchopt",
     "train",
     "profile",
     "prompts",

@@ -12,7 +12,7 @@ import pytest
 import hisopt
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("solve", "compare", "report", "check", "train", "profile", "prompts", "fit")
+COMMANDS = ("solve", "compare", "report", "check", "benchopt", "train", "profile", "prompts", "fit")
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

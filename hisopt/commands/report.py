@@ -17,8 +17,8 @@ from hisopt.errors import InputError, missing_package
 if TYPE_CHECKING:
     from hisopt.reporting.records import Records
 
-FORMATS = ("html", "latex", "markdown", "csv")
-_SUFFIX = {"html": ".html", "latex": ".tex", "markdown": ".md", "csv": ".csv"}
+FORMATS = ("html", "latex", "markdown", "csv", "paver", "solu")
+_SUFFIX = {"html": ".html", "latex": ".tex", "markdown": ".md", "csv": ".csv", "paver": ".trc", "solu": ".solu"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def _command(options: ReportOptions) -> None:
 
     RECORDS are folders or files that `hisopt compare` wrote; ./records if none is named. The page has contradictions
     first, then each problem's summary, profiles, integrals, gaps over seeds and sizes, and all records, sorted and
-    filtered as you like. latex, markdown and csv give the summary of each solver. Exit codes: 0; 1, records refute a
+    filtered as you like. latex, markdown and csv give the summary of each solver; paver is a trace
+    file of all solves, solu what is known of each instance. Exit codes: 0; 1, records refute a
     claim; 2, bad input.
     """
     raise SystemExit(_report(options))
@@ -94,10 +95,13 @@ def _report(options: ReportOptions) -> int:
 def _text(
     form: str, records: Records, plain: list[dict[str, Any]], options: ReportOptions, names: tuple[str, ...]
 ) -> str:
-    from hisopt.reporting import tables
+    from hisopt.reporting import exchange, tables
 
     if form != "html":
-        return {"latex": tables.to_latex, "markdown": tables.to_markdown, "csv": tables.to_csv}[form](records)
+        return {
+            "latex": tables.to_latex, "markdown": tables.to_markdown, "csv": tables.to_csv,
+            "paver": exchange.to_paver, "solu": exchange.to_solu,
+        }[form](records)  # fmt: skip
     from hisopt.commands.optimality import residuals
     from hisopt.reporting.page import Extra, page
 
