@@ -54,8 +54,8 @@ def optimise(
     """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
 
     The solver is given the objective in units of ``model.unit``, if it has one, against which its absolute tolerances
-    are small. HiGHS reports its bounds as they come, and its incumbents where ``read`` makes a decision of the model's
-    variables.
+    are small. HiGHS and SCIP report their bounds as they come, and their incumbents where ``read`` makes a decision of
+    the model's variables.
     """
     if name == "scip_direct":
         _refuse_shifted_ranges(model)
@@ -70,10 +70,9 @@ def optimise(
 def _optimised(
     name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
 ) -> Answer:
-    from pyomo.contrib.solver.common.factory import SolverFactory
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
-    solver = SolverFactory(name) if name != "highs" else _highs(deadline, read, unit)
+    solver = _reporting(name, deadline, read, unit)
     options = dict(_OPTIONS[name])
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
@@ -125,8 +124,8 @@ def _optimised(
     return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
 
 
-def _highs(deadline: Deadline, read: Callable[[], Decision] | None, unit: float = 1.0) -> Any:
-    from hisopt.solvers.highs_progress import ReportingHighs
+def _reporting(name: str, deadline: Deadline, read: Callable[[], Decision] | None, unit: float) -> Any:
+    """Return a solver of a name that reports what it finds."""
 
     def tell(new: bool, bound: float) -> None:
         decision = None
@@ -135,7 +134,13 @@ def _highs(deadline: Deadline, read: Callable[[], Decision] | None, unit: float 
                 decision = read()
         report(decision, bound * unit if abs(bound) < 1e19 else None)
 
-    return ReportingHighs.of(tell, deadline)
+    if name == "highs":
+        from hisopt.solvers.highs_progress import ReportingHighs
+
+        return ReportingHighs.of(tell, deadline)
+    from hisopt.solvers.scip_progress import ReportingScip
+
+    return ReportingScip.of(tell)
 
 
 def _interrupted(solver: Any) -> bool:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from hisopt.problems import Clustering, Full, Problem, sizes_of
+from hisopt.solvers.run.progress import heard
 
 if TYPE_CHECKING:
     from hisopt.result import Guarantee, Limits, SolverResult
@@ -29,6 +30,11 @@ class Solver(Generic[P]):
     requires: ClassVar[tuple[str, ...]] = ()
     packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions a record keeps
     numpy_only: ClassVar[bool] = False  # whether it imports no other library: its solves begin in a third of the time
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        if "solve" in vars(cls):
+            type.__setattr__(cls, "solve", heard(vars(cls)["solve"]))
 
     @property
     def options(self) -> dict[str, Any]:

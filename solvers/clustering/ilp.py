@@ -66,7 +66,7 @@ class IlpScip(Solver[Clustering]):
         deadline = Deadline(limits)
         model = assignment.build(problem)
         while True:
-            answer = optimise("scip_direct", model, limits, deadline)
+            answer = optimise("scip_direct", model, limits, deadline, lambda: assignment.extract(model, problem))
             decision = assignment.extract(model, problem) if answer.solved else None
             result = SolverResult(answer.termination, decision, answer.bound, answer.message)
             if result.termination is not Termination.OPTIMAL or decision is None or answer.bound is None:

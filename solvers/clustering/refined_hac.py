@@ -15,9 +15,10 @@ from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.clustering.kmeans import lloyd
+from hisopt.solvers.run.progress import Pace, report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hisopt.arrays import FloatArray, IntArray
 
@@ -190,13 +191,23 @@ def _farthest(points: FloatArray) -> tuple[int, int]:
     return (first, second) if first != second else (0, len(points) - 1)
 
 
-def best_refined(embeddings: FloatArray, count: int, criterion: str, deadline: Deadline | None = None) -> IntArray:
-    """Return the better of HAC and the best of some k-means, either refined and rearranged; with many users HAC alone."""
+def best_refined(
+    embeddings: FloatArray, count: int, criterion: str, deadline: Deadline | None = None,
+    tell: Callable[[IntArray], None] = lambda labels: None,
+) -> IntArray:  # fmt: skip
+    """Return the better of HAC and the best of some k-means, either refined and rearranged; with many users HAC alone.
+
+    ``tell`` hears of labels as they come.
+    """
     starts = [average_linkage(embeddings, count)]
     if 1 < count < len(embeddings) <= _MATRIX_UP_TO:
         means = (lloyd(embeddings, count, seed) for seed in range(_KMEANS_STARTS))
         starts.append(max(means, key=lambda labels: clustering_value(criterion, embeddings, labels)))
-    found = [rearrange(embeddings, start, count, criterion, deadline) for start in starts]
+    found = []
+    for start in starts:
+        tell(start)
+        found.append(rearrange(embeddings, start, count, criterion, deadline))
+        tell(found[-1])
     return max(found, key=lambda labels: clustering_value(criterion, embeddings, labels))
 
 
@@ -215,5 +226,11 @@ class HacRefined(Solver[Clustering]):
 
     @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        labels = best_refined(problem.points, problem.clusters, problem.criterion, Deadline(limits))
+        pace = Pace()
+
+        def tell(labels: IntArray) -> None:
+            if pace.due:
+                report(Decision(clusters=labels))
+
+        labels = best_refined(problem.points, problem.clusters, problem.criterion, Deadline(limits), tell)
         return SolverResult(Termination.COMPLETED, Decision(clusters=labels))

@@ -15,8 +15,11 @@ from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.joint.exact import with_optimal_sms
+from hisopt.solvers.run.progress import Pace, report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.instances import Instance
 
@@ -44,7 +47,7 @@ class Subsets(Solver[Full]):
     @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
         deadline = Deadline(limits)
-        search = _Search(problem.instance, deadline)
+        search = _Search(problem.instance, deadline, _telling(problem.instance))
         if not search.possible:
             return SolverResult(Termination.INFEASIBLE, message="no partition meets the limits on cluster sizes")
         search.run()
@@ -63,8 +66,29 @@ class Subsets(Solver[Full]):
         )
 
 
+def _telling(instance: Instance) -> Callable[[list[int], float], None]:
+    """Return what reports a partition with its best steps and SMs, and a bound, now and then."""
+    pace = Pace()
+    told: list[int] | None = None
+
+    def tell(partition: list[int], bound: float) -> None:
+        nonlocal told
+        if not pace.due:
+            return
+        decision = None
+        if partition != told:
+            told, given = partition, instance.with_clusters(labels_of(partition, instance.users))
+            tables = step_tables.for_instance(given)
+            found = scalar_coupling.maximise(tables.gain, tables.load, tables.offsets, float(given.edge.sms))
+            decision = with_optimal_sms(given, *tables.steps(found.choice))
+        report(decision, bound if np.isfinite(bound) else None)
+
+    return tell
+
+
 class _Search:
-    def __init__(self, instance: Instance, deadline: Deadline) -> None:
+    def __init__(self, instance: Instance, deadline: Deadline, tell: Callable[[list[int], float], None]) -> None:
+        self._tell = tell
         self.users, self.count = instance.users, instance.max_clusters
         self.budget, self.deadline = float(instance.edge.sms), deadline
         member = membership(self.users)
@@ -142,6 +166,7 @@ class _Search:
             self.unsearched = max(self.unsearched, found.bound)
         if found.value > self.value:
             self.value, self.best = found.value, partition
+        self._tell(self.best, self.tables.constant + self.dual)
 
     def _walk(
         self, left: int, count: int, bound: float, chosen: list[int], value: FloatArray, best: FloatArray

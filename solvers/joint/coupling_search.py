@@ -17,6 +17,7 @@ enough, the cell is split, which shrinks |C - S|.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ _EXTRA_CELLS = 1  # cells searched for the last digits, once the gap is small en
 _ERROR = 2e-15  # relative, of a square of lambda and the terms that it cancels with
 _SLACK = 1e-9  # of loads, relative: far above rounding, and it only keeps options
 
+Tell = Callable[[IntArray, float, float], None]  # the best choice so far, its value, and the bound
 Box = tuple[IntArray, FloatArray, FloatArray]  # a group's options by load, and from which S to which each is possible
 
 
@@ -64,11 +66,11 @@ class Search:
     def __init__(
         self, gain: FloatArray, load: FloatArray, groups: IntArray, reduced: FloatArray, budget: float,
         multiplier: float, dual: float, best: IntArray, value: float, rounding: float, deadline: Deadline | None,
-        within: tuple[float, float] = (0.0, 0.0),
+        within: tuple[float, float] = (0.0, 0.0), tell: Tell | None = None,
     ) -> None:  # fmt: skip
         self.gain, self.load, self.groups, self.reduced, self.budget = gain, load, groups, reduced, budget
         self.multiplier, self.dual, self.rounding, self.deadline = multiplier, dual, rounding, deadline
-        self.best, self.value, self.within = best, value, within
+        self.best, self.value, self.within, self._tell = best, value, within, tell
         self.bound, self.cells = dual, 0
 
     @property
@@ -107,6 +109,8 @@ class Search:
             gap = bound - self.value
             if gap <= self.rounding or gap <= self.within[0] or self._late:
                 break
+            if self._tell is not None:
+                self._tell(self.best, self.value, max(closed, bound))
             if enough_at is None and gap <= self.within[1]:
                 enough_at = self.cells
             if enough_at is not None and self.cells >= 2 * enough_at + _EXTRA_CELLS:

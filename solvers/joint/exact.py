@@ -14,8 +14,10 @@ from hisopt.problems import Joint
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination, relative_gap
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
+from hisopt.solvers.run.progress import Pace, report
 
 if TYPE_CHECKING:
+    from hisopt.arrays import IntArray
     from hisopt.instances import Instance
 
 _CLOSE = 5e-10  # relative; a bound this close needs no more search
@@ -51,6 +53,13 @@ class JointExact(Solver[Joint]):
             tables = step_tables.for_instance(instance, deadline=deadline)
         except OutOfTime:
             return _out_of_time(instance)
+        pace = Pace()
+
+        def tell(choice: IntArray, value: float, bound: float) -> None:
+            if pace.due:
+                margin = rounding_margin(instance, tables.constant + value)
+                report(with_optimal_sms(instance, *tables.steps(choice)), tables.constant + max(bound, value) + margin)
+
         found = scalar_coupling.maximise(
             tables.gain,
             tables.load,
@@ -60,6 +69,7 @@ class JointExact(Solver[Joint]):
             constant=tables.constant,
             tolerance=_CLOSE,
             enough=_ENOUGH,
+            tell=tell,
         )
         common, edge = tables.steps(found.choice)
         value, bound = tables.constant + found.value, tables.constant + found.bound

@@ -20,6 +20,7 @@ from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint.exact import with_optimal_sms
+from hisopt.solvers.run.progress import Pace, report
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
@@ -56,6 +57,7 @@ class LocalSearch(Solver[Joint]):
         edge_sum = np.bincount(clusters, weights=pair_edge[pick], minlength=len(counts))
         top = np.array([np.flatnonzero(row).max(initial=0) for row in counts])
         load = np.sqrt(cost * (top + edge_sum))
+        pace = Pace()
         for _ in range(self.max_sweeps):
             moved = False
             for user in rng.permutation(instance.users):
@@ -76,6 +78,8 @@ class LocalSearch(Solver[Joint]):
                     load[m] = np.sqrt(cost[m] * work[new])
             if not moved or deadline.passed:
                 break
+            if pace.due:
+                report(with_optimal_sms(instance, pair_common[pick], pair_edge[pick]))
         return SolverResult(Termination.COMPLETED, with_optimal_sms(instance, pair_common[pick], pair_edge[pick]))
 
 

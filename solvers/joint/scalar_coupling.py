@@ -29,6 +29,7 @@ from hisopt.solvers.joint.coupling_search import Search, choice_value
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.solvers.base import Deadline
+    from hisopt.solvers.joint.coupling_search import Tell
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ def maximise(
     constant: float = 0.0,
     tolerance: float = 0.0,
     enough: float = 0.0,
+    tell: Tell | None = None,
 ) -> Choice:
     """Return the best choice; ``bound`` equals ``value`` unless the deadline passed or the frontier grew too large.
 
     Parameters are flat arrays of shape (K,), non-empty groups given by ``offsets``, shape (M + 1,), and V > 0. Where the
     dual bound is already within ``tolerance`` relative to value + ``constant``, nothing is searched; where rounded merges
-    were needed, the search ends within ``tolerance``, or soon after it is within ``enough``.
+    were needed, the search ends within ``tolerance``, or soon after it is within ``enough``. ``tell`` is called with the best
+    choice so far, its value and the bound, before every step of the search.
     """
     groups = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     multiplier, dual, low, high = _minimise_dual(gain, load, offsets, groups, budget)
@@ -85,7 +88,9 @@ def maximise(
         return Choice(best, value, max(dual, value), multiplier, dual, 0)
     scale = abs(value + constant)
     within = (tolerance * scale, enough * scale)
-    search = Search(gain, load, groups, reduced, budget, multiplier, dual, best, value, rounding, deadline, within)
+    search = Search(
+        gain, load, groups, reduced, budget, multiplier, dual, best, value, rounding, deadline, within, tell
+    )
     search.run(alive)
     return Choice(search.best, search.value, min(search.bound, max(dual, search.value)), multiplier, dual, search.cells)
 

@@ -17,6 +17,7 @@ from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.joint.exact import most_quality
 from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
+from hisopt.solvers.run.progress import Pace, report
 
 if TYPE_CHECKING:
     from hisopt.arrays import BoolArray, IntArray
@@ -58,9 +59,7 @@ class JointExactInteger(Solver[Joint]):
         if search.options.forced > search.budget:
             return SolverResult(Termination.INFEASIBLE, message="more clusters must have steps on the server than SMs")
         stopped = search.run(limits, deadline)
-        common, edge = search.tables.steps(search.options.index[search.pick])
-        sms = np.where(search.options.busy[search.pick], search.sms, 0).astype(np.float64)
-        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
+        decision = search.decision
         bound = search.tables.constant + search.bound
         # the first is the search's own and costs nothing; a value that nearly cancels is measured by its parts
         proven = search.gap <= PROVEN or problem.gap(decision, bound) <= PROVEN
@@ -87,8 +86,17 @@ class _Search:
         if budget == 0 and not self.options.forced:
             self.options = self.options.idle_only()
 
+    @property
+    def decision(self) -> Decision:
+        """The incumbent."""
+        instance, options = self.instance, self.options
+        common, edge = self.tables.steps(options.index[self.pick])
+        sms = np.where(options.busy[self.pick], self.sms, 0).astype(np.float64)
+        return Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
+
     def run(self, limits: Limits, deadline: Deadline) -> Termination | None:
         """Improve incumbent and bound until they meet; return why that stopped early, if it did."""
+        pace = Pace()
         options, budget = self.options, self.budget
         self.price, self.dual, sms = options.minimise_dual(budget)
         self.pick, self.sms, self.value = options.improve(sms, budget)
@@ -97,6 +105,8 @@ class _Search:
         top = np.maximum.reduceat(value, options.starts)[options.cluster]
         self.rounding = self._margin(top - value <= self.loss + self.rounding)  # no other is in an optimum
         self.bound = max(self.dual, self.value) + self.rounding
+        if pace.due:
+            report(self.decision, self.tables.constant + self.bound)
         if self.gap <= _CLOSED:
             return None
         quick = options.candidates(self.price, budget, self.loss, MOST_ENTRIES // 8)
@@ -109,6 +119,8 @@ class _Search:
             return Termination.TIME_LIMIT
         if quick is None:
             return Termination.MEMORY_LIMIT
+        if pace.due:  # what follows may take most of the time
+            report(self.decision, self.tables.constant + self.bound)
         found = merge(*quick, budget, self.price, self.loss, lambda: deadline.passed, limits.memory_gb * 0.25e9)
         if found.sms is not None:
             self._offer(found.sms)

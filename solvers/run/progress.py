@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from hisopt.decision import Decision
 from hisopt.result import SolverResult, Termination
@@ -23,6 +25,23 @@ _SMALL, _PAUSE_S = 1e-4, 0.05  # a bound alone that is better by less, relative,
 Listener = Callable[[Decision | None, float | None], None]
 
 _listeners: list[Listener] = []
+_solving: list[object] = []  # the solver that was asked, and those that it uses within itself
+PACE_S = 0.02  # between reports of solvers that could tell something new every few microseconds
+
+
+class Pace:
+    """Says when the next report is due, the first ``PACE_S`` after the solve began: quick solves are not slowed by telling."""
+
+    def __init__(self) -> None:
+        self._next = perf_counter() + PACE_S
+
+    @property
+    def due(self) -> bool:
+        """Whether somebody listens and enough time has passed; if so, the next report is due after a pause."""
+        if not _listeners or (now := perf_counter()) < self._next:
+            return False
+        self._next = now + PACE_S
+        return True
 
 
 def report(decision: Decision | None = None, bound: float | None = None) -> None:
@@ -30,10 +49,26 @@ def report(decision: Decision | None = None, bound: float | None = None) -> None
 
     Under the runner, the best decision and the tightest bound are written to disk at once: a solve that is killed keeps
     them, checked like any other result, and a run's ``trajectory`` shows when they came. What is no better than what was
-    told before is passed over. Nobody listening, it does nothing and costs nothing.
+    told before is passed over. Nobody listening, it does nothing and costs nothing. Of solvers that one uses within itself,
+    on problems of its own, nothing is heard: their bounds say nothing of the problem that was asked.
     """
-    for listener in _listeners:
-        listener(decision, bound)
+    if all(solver is _solving[0] for solver in _solving):
+        for listener in _listeners:
+            listener(decision, bound)
+
+
+def heard(solve: Callable[..., SolverResult]) -> Callable[..., SolverResult]:
+    """Return a solver's method ``solve`` that says whose reports come while it runs."""
+
+    @wraps(solve)
+    def solving(self: object, *arguments: Any, **named: Any) -> SolverResult:
+        _solving.append(self)
+        try:
+            return solve(self, *arguments, **named)
+        finally:
+            _solving.pop()
+
+    return solving
 
 
 @contextmanager

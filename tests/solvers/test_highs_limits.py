@@ -54,6 +54,6 @@ def test_a_model_whose_building_takes_the_time_ends_at_the_limit(monkeypatch: py
 
 
 def test_stating_a_model_to_highs_looks_at_the_clock() -> None:
-    solver = backend._highs(Patience(0), None)
+    solver = backend._reporting("highs", Patience(0), None, 1.0)
     with pytest.raises(OutOfTime):
         solver._add_constraints([SimpleNamespace()])
