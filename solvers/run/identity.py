@@ -46,12 +46,18 @@ def source_hash(solver: Solver[Any]) -> str:
 def modules_hash(names: Iterable[str], without: Iterable[str] = ()) -> str:
     """Return a hash of some modules' source and of every module of hisopt that they import, directly or not.
 
-    ``without`` names modules that are passed over, and with them what they alone import.
+    ``without`` names modules that are passed over, and with them what they alone import. The hash of our own modules is
+    taken once: what a process has imported stays what it was.
     """
+    found, passed = tuple(names), frozenset(without)
+    ours = all(name.startswith("hisopt.") for name in found)
+    return _hash_of_ours(found, passed) if ours else _hash(found, passed)
+
+
+def _hash(names: tuple[str, ...], passed: frozenset[str]) -> str:
     digest = hashlib.sha256()
     ahead: list[str] = list(names)
     seen: set[str] = set()
-    passed = set(without)
     while ahead:
         name = ahead.pop()
         if name in seen or name in passed:
@@ -63,6 +69,9 @@ def modules_hash(names: Iterable[str], without: Iterable[str] = ()) -> str:
         if (found := _source(name)) is not None:
             digest.update(f"{name} {found[0]}\n".encode())
     return digest.hexdigest()
+
+
+_hash_of_ours = cache(_hash)
 
 
 def _source(name: str) -> tuple[str, tuple[str, ...]] | None:

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0  # on top of the time limit, before a solve is killed
 _POLL_S = 0.02
+_OWN = (
+    "hisopt.problems",
+    "hisopt.solvers.run.progress",
+    "numpy.ma",
+    "numpy.random",
+)  # NumPy imports two of its parts late
 _LIBRARIES = (
     "scipy.sparse.linalg",
     "scipy.cluster.hierarchy",
@@ -105,7 +111,7 @@ class _Server:
 
         signal.signal(signal.SIGALRM, look)
         signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
-        for module in (*self._libraries, "hisopt.problems", "hisopt.solvers.run.progress"):
+        for module in (*_OWN, *self._libraries):
             with contextlib.suppress(ImportError):
                 import_module(module)
         signal.setitimer(signal.ITIMER_REAL, 0)
