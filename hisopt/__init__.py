@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from hisopt.instances import IccInstance, Instance, MegInstance
     from hisopt.instances.files import load, save
     from hisopt.instances.scenario import PRESETS, Scenario
-    from hisopt.problems import Allocation, Clustering, Evaluation, Full, Joint, Meg, Problem, Sizes, Steps
+    from hisopt.problems import (
+        Allocation,
+        Clustering,
+        Evaluation,
+        Full,
+        Joint,
+        Meg,
+        Problem,
+        Sizes,
+        Steps,
+        SumOfSquares,
+    )
     from hisopt.result import Guarantee, Limits, SolutionStatus, SolverResult, Termination
     from hisopt.solvers.base import Deadline, Solver
     from hisopt.solvers.clustering.sum_of_squares.estimator import ExactKMeans
@@ -43,6 +54,7 @@ _PUBLIC = {
     "Problem": "problems",
     "Sizes": "problems",
     "Steps": "problems",
+    "SumOfSquares": "problems",
     "Guarantee": "result",
     "Limits": "result",
     "SolutionStatus": "result",
@@ -59,8 +71,8 @@ _PUBLIC = {
 __all__ = [
     "PRESETS", "Allocation", "Clustering", "Deadline", "Decision", "Evaluation", "ExactKMeans", "Full", "Guarantee",
     "IccInstance", "InputError", "Instance", "Joint", "Limits", "Meg", "MegInstance", "Problem", "Run", "Scenario", "Sizes",
-    "SolutionStatus", "Solver", "SolverResult", "Steps", "Termination", "__version__", "compare", "load", "report",
-    "run", "save",
+    "SolutionStatus", "Solver", "SolverResult", "Steps", "SumOfSquares", "Termination", "__version__", "compare", "load",
+    "report", "run", "save",
 ]  # fmt: skip
 
 

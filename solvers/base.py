@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from hisopt.problems import Clustering, Full, Problem, sizes_of
+from hisopt.problems import Clustering, Full, Problem, SumOfSquares, sizes_of
 from hisopt.solvers.run.progress import heard
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def whole_sms(problem: Problem) -> bool:
 
 
 def sized(problem: Problem) -> bool:
-    """Whether a problem limits the sizes of the clusters that it chooses."""
+    """Whether a problem limits the clusters that it chooses, their sizes or which points may share one."""
+    if isinstance(problem, SumOfSquares):
+        return not problem.plain
     if isinstance(problem, Clustering):
         return problem.sizes.binds(problem.users)
     return isinstance(problem, Full) and sizes_of(problem.instance).binds(problem.users)

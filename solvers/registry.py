@@ -11,12 +11,12 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from hisopt.errors import InputError
-from hisopt.problems import PROBLEMS, Problem
 from hisopt.solvers.run.place import check_class, line_of, load_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hisopt.problems import Problem
     from hisopt.solvers.base import Solver
 
 TABLE: dict[str, tuple[str, ...]] = {
@@ -32,6 +32,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "clustering.sdp:PengWeiSdp",
         "clustering.branch_bound.search:BranchBound",
         "clustering.partitions:Partitions",
+        "clustering.sum_of_squares.solvers:SumOfSquaresSearch",
+        "clustering.sum_of_squares.solvers:HybridMeans",
+        "clustering.sum_of_squares.solvers:Ward",
+        "clustering.sum_of_squares.solvers:Groups",
     ),
     "allocation": (
         "allocation.closed_form:ClosedForm",
@@ -121,7 +125,7 @@ def parse(text: str, kind: str) -> Solver[Any] | None:
     target, options = _split(text)
     if ":" in target:
         solver = load_class(target)
-        return _with_options(text, solver, options) if PROBLEMS[kind] in solver.problems else None
+        return _with_options(text, solver, options) if _solves(solver, kind) else None
     for solver in _classes(kind):
         if solver.name == target:
             return _with_options(text, solver, options)
@@ -192,7 +196,11 @@ def _converted(place: str, text: str, hint: Any) -> Any:
 @cache
 def _classes(kind: str) -> tuple[type[Solver[Any]], ...]:
     classes = tuple(_resolve(f"hisopt.solvers.{target}") for target in TABLE[kind])
-    return classes + tuple(plugin for plugin in _plugins() if PROBLEMS[kind] in plugin.problems)
+    return classes + tuple(plugin for plugin in _plugins() if _solves(plugin, kind))
+
+
+def _solves(solver: type[Solver[Any]], kind: str) -> bool:
+    return any(problem.kind == kind for problem in solver.problems)
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hisopt.equations import executed
+from hisopt.points import PointSet
 from hisopt.result import SolutionStatus, relative_gap
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _described(setting: Setting) -> dict[str, Any]:
 
     instance = setting.instance
     about = {"schema_version": SCHEMA_VERSION, "model": type(instance).model, "source": setting.source} | setting.place
-    if instance.users >= 20_000:
+    if isinstance(instance, PointSet) or instance.users >= 20_000:
         return about
     return about | instance.model_dump(mode="json", exclude_none=True)
 

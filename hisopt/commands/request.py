@@ -9,6 +9,7 @@ from hisopt.commands.common import flag
 from hisopt.commands.variation import reweighted, varied
 from hisopt.errors import InputError
 from hisopt.instances import MegInstance
+from hisopt.points import SUFFIXES, PointSet, is_points
 from hisopt.problems import Meg, problem_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Setting:
     ``seed`` of the draw and of the solvers, ``notes`` on what was filled in.
     """
 
-    instance: AnyInstance
+    instance: AnyInstance | PointSet
     source: str
     sampled: bool
     seed: int
@@ -52,8 +53,8 @@ class Setting:
     @property
     def system(self) -> Instance | IccInstance:
         """The instance, known to have users; `InputError` where it is one of MEG."""
-        if isinstance(self.instance, MegInstance):
-            raise InputError(f"{self.source}: an instance of the model 'meg' has no users")
+        if isinstance(self.instance, (MegInstance, PointSet)):
+            raise InputError(f"{self.source}: an instance of the model {self.instance.model!r} has no users")
         return self.instance
 
     @property
@@ -70,6 +71,11 @@ def settings(options: SolveOptions) -> list[Setting]:
     """
     check_words(options.kinds, options.criteria)
     found = []
+    if options.instance is not None and is_points(options.instance):
+        return _of_points(options)
+    for name in ("standardise", "columns", "constraints"):
+        if getattr(options, name):
+            raise InputError(f"{flag(name)}: is for points, a file of {', '.join(SUFFIXES)}")
     corpus = None if options.instance is not None else _corpus(options)
     for seed in dict.fromkeys(options.seeds or (0,)):
         if seed < 0:
@@ -98,6 +104,16 @@ def settings(options: SolveOptions) -> list[Setting]:
     return found
 
 
+def _of_points(options: SolveOptions) -> list[Setting]:
+    from hisopt.commands.points import posed
+
+    points, problems, notes = posed(options)
+    seeds = dict.fromkeys(options.seeds or (0,))
+    if min(seeds) < 0:
+        raise InputError(f"--seed: is {min(seeds)}, must be >= 0")
+    return [Setting(points, str(options.instance), False, seed, problems, notes) for seed in seeds]
+
+
 def _meg(instance: MegInstance, options: SolveOptions, source: str, seed: int) -> Setting:
     """Return the one problem of an instance of MEG; raise `InputError` for options that mean nothing to it."""
     for name in ("users", "clusters", "prompts", "embeddings", "normalise", "criteria", "profile", "quality", "weights",
@@ -112,11 +128,11 @@ def _meg(instance: MegInstance, options: SolveOptions, source: str, seed: int) -
 
 def check_words(kinds: Sequence[str], criteria: Sequence[str]) -> None:
     """Raise `InputError` for a kind of problem or a criterion that is unknown."""
-    from hisopt.problems import CRITERIA, PROBLEMS
+    from hisopt.problems import CRITERIA, PROBLEMS, SumOfSquares
 
     for name, value, known in (
         *(("--problem", kind, tuple(PROBLEMS)) for kind in kinds),
-        *(("--criterion", criterion, CRITERIA) for criterion in criteria),
+        *(("--criterion", criterion, (*CRITERIA, SumOfSquares.criterion)) for criterion in criteria),
     ):
         if value not in known:
             raise InputError(f"{name}: unknown {value!r}; known are {', '.join(known)}")
@@ -222,7 +238,7 @@ def problems_on(
     instance: Instance | IccInstance, chosen: Sequence[str], criteria: Sequence[str], sms: str
 ) -> tuple[Instance | IccInstance, list[Problem], list[str]]:
     """Return the instance with missing clusters and steps filled in, the problems asked for on it, and notes on that."""
-    from hisopt.problems import CRITERIA, PROBLEMS, WITH_SMS, Clustering
+    from hisopt.problems import CRITERIA, PROBLEMS, WITH_SMS, Clustering, SumOfSquares
 
     usual = [kind for kind, problem in PROBLEMS.items() if problem is Clustering or problem.model == instance.model]
     kinds = chosen or usual
@@ -237,7 +253,9 @@ def problems_on(
             continue
         if PROBLEMS[kind] is Clustering:
             known: dict[str, Criterion] = {name: name for name in CRITERIA}
-            problems += [problem_of(kind, instance, known[name]) for name in dict.fromkeys(criteria or CRITERIA)]
+            for name in dict.fromkeys(criteria or CRITERIA):
+                own = SumOfSquares.of(instance) if name == SumOfSquares.criterion else None
+                problems.append(own or problem_of(kind, instance, known[name]))
             continue
         with_sms = PROBLEMS[kind] in WITH_SMS
         if sms != "integer" or not with_sms:

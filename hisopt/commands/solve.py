@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {".json": "json", ".csv": "csv", ".tex": "latex"}
 
 _KINDS = ("clustering", "allocation", "joint", "full", "steps", "meg")
-_CRITERIA = ("mean", "centroid", "sum")
+_CRITERIA = ("mean", "centroid", "sum", "sse")
 _PRESETS = ("small", "paper", "icc", "calibrated", "large", "meg", "meg-markov", "meg-centralised")
 
 
@@ -50,7 +50,15 @@ _PRESETS = ("small", "paper", "icc", "calibrated", "large", "meg", "meg-markov",
     metavar="FILE",
     help="Embeddings of any model (.npy, CSV), a row a user: of a sample, of --prompts or of INSTANCE.",
 )
-@click.option("--normalise", is_flag=True, help="Scale the embeddings given to norm 1.")
+@click.option("--normalise", is_flag=True, help="Scale the embeddings given, or points, to norm 1.")
+@click.option("--standardise", is_flag=True, help="Shift and scale each feature of points to mean 0 and variance 1.")
+@click.option("--columns", metavar="NAMES", help="Features of points, by name, with commas. [default: all columns]")
+@click.option(
+    "--constraints",
+    metavar="FILE",
+    help="Of points: pairs that must or cannot share a cluster (CSV: two row numbers from 0, must-link or cannot-link; "
+    "or JSON), and sizes (JSON: size_min, size_max).",
+)
 @click.option(
     "--problem",
     "kinds",
@@ -63,7 +71,7 @@ _PRESETS = ("small", "paper", "icc", "calibrated", "large", "meg", "meg-markov",
     "criteria",
     multiple=True,
     metavar="NAME",
-    help=f"Of clustering: {', '.join(_CRITERIA)}; repeatable. [default: all]",
+    help=f"Of clustering: {', '.join(_CRITERIA)} (the sum of squares); repeatable. [default: sse of points, else the others]",
 )
 @click.option(
     "--sms",
@@ -150,8 +158,8 @@ _PRESETS = ("small", "paper", "icc", "calibrated", "large", "meg", "meg-markov",
 def _command(options: SolveOptions) -> None:
     """Solve an instance with every solver that can, and check what each claims.
 
-    INSTANCE is a JSON file (see --example, --schema), or JSON results of this program; without one, a preset is
-    sampled. Every objective shown was computed from the solver's
+    INSTANCE is a JSON file (see --example, --schema), JSON results of this program, or points to be clustered (.csv, .tsv,
+    .npy, .parquet; with --clusters); without one, a preset is sampled. Every objective shown was computed from the solver's
     decision by one function, and every bound held against every objective. Exit codes: 0; 1, a claim was refuted; 2, bad input.
     """
     from hisopt.commands import listing
@@ -221,12 +229,15 @@ def _solve(options: SolveOptions) -> int:
 def _begun(found: list[Setting], options: SolveOptions) -> list[str]:
     """Print and return the notes on what was filled in; save the instance where that is asked for."""
     from hisopt.instances.files import save
+    from hisopt.points import PointSet
 
     notes = list(dict.fromkeys(line for setting in found for line in setting.notes))
     for line in notes:
         print(f"note: {line}", file=sys.stderr)
     if options.save_instance:
-        save(found[0].instance, options.save_instance)
+        instance = found[0].instance
+        assert not isinstance(instance, PointSet), "refused with the options"
+        save(instance, options.save_instance)
     return notes
 
 

@@ -21,6 +21,9 @@ class SolveOptions:
     prompts: str | None = None
     embeddings: str | None = None
     normalise: bool = False
+    standardise: bool = False
+    columns: str | None = None
+    constraints: str | None = None
     kinds: tuple[str, ...] = ()
     criteria: tuple[str, ...] = ()
     sms: str = "both"

@@ -12,6 +12,7 @@ from hisopt.problems.full import Full
 from hisopt.problems.joint import Joint
 from hisopt.problems.meg import Meg
 from hisopt.problems.steps import Steps
+from hisopt.problems.sum_of_squares import SumOfSquares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ PROBLEMS: dict[str, type[Problem]] = {
 WITH_SMS = (Allocation, Joint, Full)
 __all__ = [
     "CRITERIA", "PROBLEMS", "WITH_SMS", "Allocation", "Clustering", "Criterion", "Evaluation", "Full", "Joint", "Meg", "Problem",
-    "Sizes", "Steps", "problem_of", "sizes_of",
+    "Sizes", "Steps", "SumOfSquares", "problem_of", "sizes_of",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from hisopt.decision import Decision
-from hisopt.problems import Clustering
+from hisopt.problems import Clustering, SumOfSquares
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 
@@ -29,18 +29,18 @@ def lloyd(points: FloatArray, clusters: int, seed: int) -> IntArray:
 
 
 @dataclass(frozen=True)
-class KMeans(Solver[Clustering]):
+class KMeans(Solver[Clustering | SumOfSquares]):
     """scikit-learn's k-means on the embeddings, best of ``restarts``; for unit vectors N - SSE is the ``mean``."""
 
     name = "kmeans"
-    problems = (Clustering,)
+    problems = (Clustering, SumOfSquares)
     guarantee = Guarantee.HEURISTIC
     requires = ("sklearn",)
     packages = ("scikit-learn",)
     restarts: int = 10
 
     @override
-    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
+    def solve(self, problem: Clustering | SumOfSquares, limits: Limits) -> SolverResult:
         from sklearn.cluster import KMeans as SklearnKMeans
         from sklearn.exceptions import ConvergenceWarning
 

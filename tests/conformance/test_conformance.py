@@ -5,20 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from hisopt import PRESETS, Decision, Instance, Limits, Termination
 from hisopt.experiments.campaigns.random_instances import draw_problems
+from hisopt.experiments.campaigns.sum_of_squares import draw
 from hisopt.instances import MegChannel, MegInstance, StepLimits
-from hisopt.problems import PROBLEMS, Allocation, Clustering, Full, Joint, Meg, Problem, Sizes, Steps, problem_of
+from hisopt.problems import (
+    PROBLEMS,
+    Allocation,
+    Clustering,
+    Full,
+    Joint,
+    Meg,
+    Problem,
+    Sizes,
+    Steps,
+    SumOfSquares,
+    problem_of,
+)
 from hisopt.result import Guarantee, SolutionStatus
 from hisopt.solvers.base import Solver, whole_sms
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.registry import TABLE, registered
 from hisopt.solvers.run.runner import Outcome, Run, beats, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIMITS = Limits(time_s=120.0, seed=1)
 SEEDS = (0, 5, 21)
@@ -47,7 +63,19 @@ def catalogue() -> list[tuple[str, Problem]]:
     for preset, kind in (("small", "joint"), ("icc", "steps")):  # the step limits that the shipped policies know
         instance = clustered(PRESETS[preset].replace(users=5, max_clusters=2).sample(0))
         problems.append((f"{kind} default", problem_of(kind, instance)))
-    return problems
+    return problems + list(sums_of_squares())
+
+
+def sums_of_squares() -> Iterator[tuple[str, Problem]]:
+    """Points of any norm, with and without limits on sizes and pairs, some of which exclude each other."""
+    for seed in range(6):
+        case = draw(100 + seed)
+        points = np.random.default_rng(seed).normal(size=(8, 2)) * 10.0**seed if seed < 2 else case.points
+        sizes = Sizes() if seed < 2 else Sizes(case.least, case.most)
+        pairs = (None, None) if seed < 2 else (case.together, case.apart)
+        clusters = min(3, len(points)) if seed < 2 else case.clusters
+        yield f"clustering, sse {seed}", SumOfSquares(points, clusters, sizes, *pairs)
+    yield "clustering, sse contradicting pairs", SumOfSquares(np.eye(4), 2, Sizes(), [(0, 1)], [(1, 0)])  # type: ignore[arg-type]
 
 
 def enumerate_partitions(users: int, clusters: int) -> list[np.ndarray]:
@@ -64,13 +92,13 @@ def enumerate_partitions(users: int, clusters: int) -> list[np.ndarray]:
 def optimum(name: str) -> tuple[float, float] | None:
     """The optimum of a clustering, by enumeration; of the other problems, the best that any solver finds; its scale."""
     problem = dict(catalogue())[name]
-    if isinstance(problem, Clustering):
+    if isinstance(problem, (Clustering, SumOfSquares)):
         found = [
             problem.evaluate(Decision(clusters=labels))
             for labels in enumerate_partitions(problem.users, problem.max_clusters)
         ]
         values = [(e.objective, e.scale) for e in found if e.feasible and e.objective is not None]
-        return max(values) if values else None
+        return (max(values) if problem.maximise else min(values)) if values else None
     runs = [solve(solver, name) for solver in registered(problem.kind) if solver.serves(problem)]
     values = [
         (run.objective, run.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,82 +10,27 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hisopt import ExactKMeans, Limits
+from hisopt import ExactKMeans
 from hisopt.errors import InputError
-from hisopt.solvers.base import Deadline
-from hisopt.solvers.clustering.sum_of_squares import search
+from hisopt.experiments.campaigns import sum_of_squares as campaign
+from hisopt.experiments.campaigns.sum_of_squares import LEAVES, draw, enumerated, fault
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
-from hisopt.solvers.clustering.sum_of_squares.items import Impossible, items_of
+from hisopt.solvers.clustering.sum_of_squares.items import items_of
 
 
-def partitions(size, count):
-    """All labels of at most ``count`` clusters, each once."""
-    found = [[]]
-    for _ in range(size):
-        found = [[*p, c] for p in found for c in range(min(max(p, default=-1) + 2, count))]
-    return np.array(found)
-
-
-def enumerated(points, count, weights, least, most, must, cannot, exactly):
-    best = np.inf
-    for labels in partitions(len(points), count):
-        sizes = np.bincount(labels)
-        if (exactly and len(sizes) < count) or sizes.min() < least or sizes.max() > most:
-            continue
-        if any(labels[i] != labels[j] for i, j in must) or any(labels[i] == labels[j] for i, j in cannot):
-            continue
-        total = 0.0
-        for c in range(len(sizes)):
-            part, w = points[labels == c], weights[labels == c]
-            centre = (w[:, None] * part).sum(axis=0) / w.sum()
-            total += float((w * ((part - centre) ** 2).sum(axis=1)).sum())
-        best = min(best, total)
-    return best
-
-
-def drawn(seed):
-    rng = np.random.default_rng(seed)
-    n = int(rng.integers(1, 7))
-    k, d = int(rng.integers(1, n + 1)), int(rng.integers(1, 4))
-    points = [
-        rng.normal(size=(n, d)) * 10 ** rng.uniform(-3, 3) + 100 * rng.normal(),
-        rng.integers(-2, 3, (n, d)).astype(float),  # ties and duplicates
-        np.outer(rng.integers(-3, 4, n), np.ones(d)),  # on a line
-        np.where(rng.random((n, 1)) < 0.5, 1.0, -1.0) * np.ones((n, d)),  # antipodal
-    ][seed % 4]
-    weights = np.ones(n) if rng.random() < 0.6 else rng.integers(1, 5, n) * 0.5
-    least, most = 1, n
-    if rng.random() < 0.4:
-        least = int(rng.integers(1, min(n, 2) + 1))
-        most = int(rng.integers(least, n + 1))
-
-    def pairs():
-        if n < 2 or rng.random() > 0.4:
-            return []
-        return [tuple(map(int, rng.choice(n, 2, replace=False))) for _ in range(rng.integers(0, 3))]
-
-    return points, k, weights, least, most, pairs(), pairs(), bool(least > 1 and rng.random() < 0.5)
-
-
-@pytest.mark.parametrize("leaf", [10, 2], ids=["subsets", "branching"])
+@pytest.mark.parametrize("leaf", LEAVES, ids=["subsets", "branching"])
 @pytest.mark.parametrize("block", range(5))
-def test_equal_to_enumeration(block, leaf, monkeypatch):
-    monkeypatch.setattr(search, "_LEAF", leaf)
+def test_equal_to_enumeration(block, leaf):
     for seed in range(20 * block, 20 * block + 20):
-        points, k, weights, least, most, must, cannot, exactly = drawn(seed)
-        want = enumerated(points, k, weights, least, most, must, cannot, exactly)
-        try:
-            items = items_of(points, k, weights=weights, least=least, most=most, must_link=must, cannot_link=cannot,
-                             exactly=exactly)  # fmt: skip
-            answer = search.solve(items, Deadline(Limits(time_s=60)), 1e-9)
-        except Impossible:
-            assert want == np.inf, seed
-            continue
-        assert answer.proven, seed
-        assert (answer.labels is None) == (want == np.inf), seed
-        if answer.labels is not None:
-            assert answer.squares == pytest.approx(want, rel=1e-8, abs=1e-9), seed
-            assert answer.lower <= want + 1e-8 * want + 1e-9 * items.unit, seed
+        assert fault(draw(seed), leaf) == "", seed
+
+
+def test_a_wrong_answer_is_told(monkeypatch):
+    """What the test above would say if the search were wrong."""
+    case = next(case for case in map(draw, range(1, 100)) if 0 < enumerated(case) < np.inf)
+    right = campaign.solve
+    monkeypatch.setattr(campaign, "solve", lambda *args, **more: replace(right(*args, **more), squares=0.0))
+    assert "is the optimum" in fault(case, LEAVES[0])
 
 
 @pytest.mark.parametrize(("k", "optimum"), [(3, 78.8514), (4, 57.2285), (5, 46.4462)])

@@ -71,7 +71,12 @@ class Items:
     @property
     def plain(self) -> bool:
         """Whether neither limits on sizes nor pairs apart speak of the items."""
-        return not self.limited and not self.apart.any()
+        return not self.limited and not self.paired
+
+    @property
+    def paired(self) -> bool:
+        """Whether any pair must be apart; without pairs, ``apart`` takes no memory."""
+        return self.apart.strides != (0, 0) and bool(self.apart.any())
 
     @property
     def limited(self) -> bool:
@@ -121,12 +126,12 @@ class Items:
             return False
         if sizes.min() < self.least or sizes.max() > self.most:
             return False
-        return not self.apart[labels[:, None] == labels[None, :]].any() if self.apart.any() else True
+        return not self.apart[labels[:, None] == labels[None, :]].any() if self.paired else True
 
     def subset(self, chosen: IntArray) -> Items:
         """Return some items, without the rest, limits and pairs; sums inside items left out."""
         count = len(chosen)
-        clusters, free = min(self.clusters, count), np.zeros((count, count), dtype=bool)
+        clusters, free = min(self.clusters, count), _no_pairs(count)
         return Items(
             self.points[chosen], self.weights[chosen], self.counts[chosen], np.arange(count), free, clusters, 1,
             int(self.counts[chosen].sum()), False, 0.0, self.unit,
@@ -194,7 +199,7 @@ def items_of(
         centres, masses, counts, groups, apart, min(clusters, count), low, high, exactly and clusters <= count, within,
         unit * mean_weight,
     )  # fmt: skip
-    crowd = clique(apart)
+    crowd = clique(apart) if items.paired else []
     if len(crowd) > items.clusters:
         members = ", ".join(str(int(np.flatnonzero(groups == item)[0])) for item in crowd)
         raise Impossible(f"cannot_link: points {members} must all be apart, and there are {items.clusters} clusters")
@@ -270,6 +275,8 @@ def _with_duplicates(points: FloatArray, own: IntArray, present: IntArray, named
 
 
 def _separated(groups: IntArray, separate: IntArray, together: IntArray, count: int) -> BoolArray:
+    if not len(separate):
+        return _no_pairs(count)
     apart = np.zeros((count, count), dtype=bool)
     for i, j in separate:
         if groups[i] == groups[j]:
@@ -277,6 +284,10 @@ def _separated(groups: IntArray, separate: IntArray, together: IntArray, count: 
             raise Impossible(f"cannot_link: points {i} and {j} are {way}")
         apart[groups[i], groups[j]] = apart[groups[j], groups[i]] = True
     return apart
+
+
+def _no_pairs(count: int) -> BoolArray:
+    return np.broadcast_to(np.False_, (count, count))
 
 
 def _some(members: BoolArray) -> str:

@@ -95,10 +95,13 @@ def _relocation_gains(items: Items, labels: IntArray, count: int) -> FloatArray:
         gain[alone] = -np.inf
     if items.limited:
         sizes = np.bincount(labels, weights=items.counts, minlength=count)
-        gain[sizes + items.counts[:, None] > items.most] = -np.inf
+        grown = sizes + items.counts[:, None]
+        gain[
+            (grown > items.most) | (grown < items.least)
+        ] = -np.inf  # an empty cluster opens with its least size at once
         rest = sizes[labels] - items.counts
         gain[(rest < items.least) & (items.exactly | (rest > 0))] = -np.inf
-    if items.apart.any():
+    if items.paired:
         gain[_conflicts(items.apart, labels, count) > 0] = -np.inf
     return np.asarray(gain)
 
@@ -127,7 +130,7 @@ def swap(items: Items, labels: IntArray, count: int) -> bool:
         new = sizes[:, None] - items.counts[:, None] + items.counts[None, :]
         bad = (new < items.least) | (new > items.most)
         banned |= bad | bad.T
-    if items.apart.any():
+    if items.paired:
         there = _conflicts(items.apart, labels, count)[:, labels] - items.apart
         banned |= (there > 0) | (there.T > 0)
     change[banned] = -np.inf

@@ -33,7 +33,7 @@ _STEPS = 60  # of L-BFGS between two rounds of cuts
 _TAIL = 300  # of L-BFGS where hardly any cuts are new
 _PROXIMAL = 0.2  # weight of the proximal term, in mean entries of S times root n
 _VIOLATED = 1e-4  # least violation of a new cut, on the entries of D^1/2 Z D^1/2
-_LEAF = 10  # items that a dynamic program over subsets finishes
+LEAF = 10  # items that a dynamic program over subsets finishes
 _LOOKS = 7  # rounds over which a bound must close a fifth of its gap
 
 
@@ -48,11 +48,13 @@ class _Node:
 class Search:
     """Best-bound-first search for the partition of most `Items.value`; `run`, then read ``labels``, `lower` and `squares`.
 
-    ``tolerance`` is the gap that counts as closed, relative to the sum of squares.
+    ``tolerance`` is the gap that counts as closed, relative to the sum of squares; up to ``leaf`` items are enumerated.
     """
 
-    def __init__(self, items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0) -> None:
-        self.items, self.deadline, self.tolerance = items, deadline, tolerance
+    def __init__(
+        self, items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0, leaf: int = LEAF
+    ) -> None:  # fmt: skip
+        self.items, self.deadline, self.tolerance, self.leaf = items, deadline, tolerance, leaf
         self.explored, self._closed, self._order = 0, -math.inf, count()
         self.value, self.labels = -math.inf, None
         self.tell: Callable[[], None] | None = None
@@ -60,7 +62,7 @@ class Search:
         size = len(items)
         root = Weighted(np.arange(size), items.weights, weighted @ weighted.T, items.apart)
         self.open: list[tuple[float, int, _Node]] = []
-        if size > _LEAF or items.clusters in (1, size):  # fewer items are enumerated at once
+        if size > self.leaf or items.clusters in (1, size):  # fewer items are enumerated at once
             patience = min(30, 2 * size) if items.plain else min(10, size)
             self._offer(hybrid(items, seed, patience=patience, deadline=deadline))
         if items.clusters > 1 and not (self.labels is not None and items.plain and items.clusters >= size):
@@ -142,8 +144,8 @@ class Search:
             return []
         if np.diag(nodes.apart).any() or (len(nodes) < items.clusters and items.exactly):
             return []
-        if len(nodes) <= max(_LEAF, items.clusters):
-            if len(nodes) <= _LEAF:
+        if len(nodes) <= max(self.leaf, items.clusters):
+            if len(nodes) <= self.leaf:
                 self._finish(node)
                 return []
             if items.plain and len(nodes) == items.clusters:
@@ -326,10 +328,12 @@ class Answer:
         return max(self.squares - self.lower, 0.0) / self.squares if self.squares > 0 else 0.0
 
 
-def solve(items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0) -> Answer:
+def solve(
+    items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0, leaf: int = LEAF
+) -> Answer:  # fmt: skip
     """Return the best partition and a lower bound on every partition's sum of squares."""
     try:
-        search = Search(items, deadline, tolerance, seed)
+        search = Search(items, deadline, tolerance, seed, leaf)
     except Impossible as error:
         return Answer(None, math.inf, math.inf, 0, True, str(error))
     search.run()
