@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ import zlib
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,11 +26,14 @@ import click
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns import brute_force, edge_instances
 from hisopt.experiments.campaigns.brute_force import Optimum, TooLarge
+from hisopt.experiments.campaigns.edge_tally import Finding, Tally
+from hisopt.experiments.campaigns.records import Store
 from hisopt.instances.files import save as save_instance
 from hisopt.problems import PROBLEMS, Criterion, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolutionStatus, SolverResult, Termination, relative_gap
 from hisopt.solvers.registry import registered
 from hisopt.solvers.run.checks import Outcome, Run, beats, check, contradictions
+from hisopt.solvers.run.identity import modules_hash
 from hisopt.solvers.run.runner import Runner
 
 if TYPE_CHECKING:
@@ -75,42 +79,6 @@ class Cell:
 
 
 _SMS = ("allocation", "joint", "full")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that must not be: ``what`` is one of contradiction, crash, hang, violation or unproven."""
-
-    what: str
-    solver: str
-    text: str
-
-
-@dataclass
-class Tally:
-    """What a family showed."""
-
-    instances: int = 0
-    enumerated: int = 0
-    infeasible: int = 0
-    solves: int = 0
-    left_out: int = 0
-    found: Counter[tuple[str, str]] = field(default_factory=Counter)
-    offending: list[tuple[int, list[Finding]]] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        """Add another tally of the same family."""
-        self.instances += other.instances
-        self.enumerated += other.enumerated
-        self.infeasible += other.infeasible
-        self.solves += other.solves
-        self.left_out += other.left_out
-        self.found += other.found
-        self.offending += other.offending
-
-    def count(self, what: str) -> int:
-        """Instances times solvers with that finding."""
-        return sum(n for (kind, _), n in self.found.items() if kind == what)
 
 
 def solve_here(problem: Problem, solver: Solver[Any], limits: Limits) -> Run | Finding:
@@ -297,10 +265,11 @@ def save(folder: Path, cell: Cell, seed: int, found: list[Finding]) -> None:
 @click.option("--jobs", default=2, show_default=True, help="Processes at a time.")
 @click.option("--save", "folder", type=click.Path(path_type=Path), default=Path("edges"), show_default=True,
               help="Folder of the offending instances.")  # fmt: skip
+@click.option("--records", type=click.Path(path_type=Path), help="Folder of tallies, from which a killed run goes on.")
 @click.option("--without", multiple=True, help="Leave this solver out; may be repeated.")
 def main(
     kinds: tuple[str, ...], chosen: tuple[str, ...], instances: int, seed: int, in_process: bool, slow_rate: float,
-    time_limit: float, jobs: int, folder: Path, without: tuple[str, ...],
+    time_limit: float, jobs: int, folder: Path, records: Path | None, without: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Solve instances at the edges; exit code 1 if a claim is refuted, a solver crashes, hangs or breaks a constraint."""
     for name in chosen:
@@ -320,7 +289,7 @@ def main(
             cells.append(
                 (Cell(kind, criterion, whole, family, limits, in_process, slow_rate, frozenset(without)), share)
             )
-    total = _run(cells, seed, jobs, folder)
+    total = _run(cells, seed, jobs, folder, Store(records))
     print(f"{total.instances} instances, {total.enumerated} enumerated ({total.infeasible} of them infeasible), "
           f"{total.solves} solves: {total.count('contradiction')} contradictions, {total.count('crash')} crashes, "
           f"{total.count('hang')} hangs, {total.count('violation')} decisions that violate a constraint, "
@@ -328,22 +297,33 @@ def main(
     raise SystemExit(1 if any(total.count(what) for what in SERIOUS) else 0)
 
 
-def _run(cells: list[tuple[Cell, int]], seed: int, jobs: int, folder: Path) -> Tally:
-    """Share the cells among processes and print each as it ends; a process that dies takes its chunk with it."""
+def _run(cells: list[tuple[Cell, int]], seed: int, jobs: int, folder: Path, store: Store) -> Tally:
+    """Share the cells among processes and print each as it ends; a process that dies takes its chunk with it.
+
+    The tally of each chunk is kept in the store, and not made again.
+    """
     total, context = Tally(), multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start)
     try:
         waiting = [
-            (cell, [(part, pool.submit(examine, cell, part)) for part in _chunks(range(seed, seed + share))])
+            (
+                cell,
+                [(part, _kept(store, cell, part) or pool.submit(examine, cell, part)) for part in _chunks(seed, share)],
+            )
             for cell, share in cells
         ]
         for cell, parts in waiting:
             tally = Tally()
-            for part, future in parts:
+            for part, done in parts:
+                if isinstance(done, Tally):
+                    tally.add(done)
+                    continue
                 try:
-                    tally.add(future.result())
+                    new = done.result()
                 except BrokenProcessPool:
                     raise InputError(f"{cell.label}, near seeds {part}: a process that solves died") from None
+                store.write(_record_name(cell, part), new.to_dict())
+                tally.add(new)
             for at, found in tally.offending:
                 save(folder, cell, at, found)
             print(describe(cell, tally), flush=True)
@@ -355,9 +335,28 @@ def _run(cells: list[tuple[Cell, int]], seed: int, jobs: int, folder: Path) -> T
     return total
 
 
-def _chunks(seeds: range) -> Iterator[range]:
-    for first in range(seeds.start, seeds.stop, _CHUNK):
-        yield range(first, min(first + _CHUNK, seeds.stop))
+def _chunks(seed: int, count: int) -> Iterator[range]:
+    for first in range(seed, seed + count, _CHUNK):
+        yield range(first, min(first + _CHUNK, seed + count))
+
+
+def _kept(store: Store, cell: Cell, part: range) -> Tally | None:
+    record = store.read(_record_name(cell, part))
+    return None if record is None else Tally.from_dict(record)
+
+
+def _record_name(cell: Cell, part: range) -> str:
+    """Name a chunk by all that its tally depends on."""
+    parts = [cell.label, vars(cell.limits), cell.in_process, cell.slow_rate, sorted(cell.skip), part.start, part.stop,
+             _sources(cell.kind)]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+@cache
+def _sources(kind: str) -> str:
+    return modules_hash(
+        [*(type(solver).__module__ for solver in registered(kind)), "hisopt.experiments.campaigns.edges"]
+    )
 
 
 def describe(cell: Cell, tally: Tally) -> str:

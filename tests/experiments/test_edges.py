@@ -169,9 +169,18 @@ def test_offending_instances_are_saved_with_their_seed(tmp_path: Path) -> None:
 
 def test_the_program_reports_each_family(tmp_path: Path) -> None:
     arguments = ["--problem", "steps", "--family", "one_user", "--family", "binding_z", "--instances", "6", "--jobs", "1",
-                 "--in-process", "--slow-rate", "0", "--save", str(tmp_path)]  # fmt: skip
+                 "--in-process", "--slow-rate", "0", "--save", str(tmp_path), "--records", str(tmp_path / "kept")]  # fmt: skip
     done = CliRunner().invoke(edges.main, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "steps, one_user" in done.output
     assert "6 instances, 6 enumerated" in done.output
     assert "0 contradictions, 0 crashes, 0 hangs" in done.output
+    kept = sorted((tmp_path / "kept").iterdir())
+    assert len(kept) == 2
+    record = json.loads(kept[0].read_text())
+    finding = {"what": "unproven", "solver": "some", "text": "as recorded"}
+    record |= {"found": [["unproven", "some", 1]], "offending": [[0, [finding]]]}
+    kept[0].write_text(json.dumps(record))
+    again = CliRunner().invoke(edges.main, arguments, catch_exceptions=False)
+    assert "1 x unproven: some: seed 0: as recorded" in again.output
+    assert "6 instances, 6 enumerated" in again.output

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hisopt import Limits, SolverResult, Termination
+from hisopt import Decision, Limits, SolverResult, Termination
 from hisopt.problems import Joint
 from hisopt.result import Guarantee
 from hisopt.solvers.base import Solver
@@ -74,11 +74,17 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-def splash(honest: SolverResult) -> Any:
-    """Write into whatever is open, then end without a result."""
+def splash_and_answer(honest: SolverResult) -> SolverResult:
+    """Write into whatever is open."""
     for number in range(3, 64):
         with contextlib.suppress(OSError):
             os.write(number, struct.pack("<q", 1) + b"\n")
+    return honest
+
+
+def splash(honest: SolverResult) -> Any:
+    """Write into whatever is open, then end without a result."""
+    splash_and_answer(honest)
     os._exit(0)
 
 
@@ -115,6 +121,13 @@ LIES: dict[str, Lie] = {
     "float-steps": decision(steps_common=lambda v: v.astype(float)),
     "masked-steps": decision(steps_common=lambda v: np.ma.masked_array(v, mask=True)),
     "narrow-steps": decision(**dict.fromkeys(("steps_common", "steps_edge", "steps_device"), lambda v: np.full(len(v), 95, np.uint8))),
+    "masked-all": decision(**dict.fromkeys(("steps_common", "steps_edge", "steps_device"), lambda v: np.ma.masked_array(v, mask=True))),
+    "wide-steps": decision(steps_common=lambda v: v.astype(np.uint64)),
+    "listed-decision": decision(**dict.fromkeys(("steps_common", "steps_edge", "steps_device", "sms"), lambda v: v.tolist())),
+    "short-steps": decision(steps_common=lambda v: v[:-1]),
+    "negative-sms": decision(sms=lambda v: v - v.max()),
+    "sms-beyond": decision(sms=lambda v: v * (1 + 1e-8)),
+    "sms-within": decision(sms=lambda v: v * (1 + 9e-10)),
     "huge-steps": decision(steps_common=lambda v: v + 2**40),
     "agreeable-steps": decision(steps_device=lambda v: np.zeros(len(v), int).view(Agreeable)),
     "flat-steps": decision(steps_common=lambda v: v[:, None]),
@@ -122,6 +135,12 @@ LIES: dict[str, Lie] = {
     "infeasible-yet-solved": part(termination=Termination.INFEASIBLE),
     "proof-of-nothing": part(bound=float("inf")),
     "impossible-bound": part(bound=float("-inf")),
+    "bound-up": lambda honest: replace(honest, bound=honest.bound + 1e-5 * abs(honest.bound)),
+    "bound-down": lambda honest: replace(honest, bound=honest.bound - 1e-5 * abs(honest.bound)),
+    "bound-within": lambda honest: replace(honest, bound=honest.bound - 9e-7 * abs(honest.bound)),
+    "short-float-bound": lambda honest: replace(honest, bound=np.float32(honest.bound)),
+    "array-bound": lambda honest: replace(honest, bound=np.array([honest.bound])),
+    "word-bound": part(bound="1"),
     "huge-bound": part(bound=10**400),
     "huge-fraction": part(bound=Fraction(10**400)),
     "complex-bound": part(bound=1j),
@@ -131,12 +150,14 @@ LIES: dict[str, Lie] = {
     "half-a-character": part(details={"a": "\ud800"}),
     "deep-details": part(details={"a": nested(900)}),
     "long-details": part(details={"a": list(range(3_000_000))}),
+    "huge-number-in-details": part(details={"n": 10**5000}),
     "nan-details": part(details={"a": float("nan")}),
     "list-of-details": part(details=[1, 2]),
     "reduced": part(message=Reduced(), details={"a": Reduced()}),
     "a-word": part(termination="optimal"),
     "a-dict": part(decision={"sms": 1}),
     "splash": splash,
+    "splash-and-answer": splash_and_answer,
     "no-clock": no_clock,
     "forged-pipe": forge(os.mkfifo),
     "forged-link": forge(endless),
@@ -147,6 +168,20 @@ LIES: dict[str, Lie] = {
         lambda path: path.write_bytes(struct.pack("<Q", 40) + b'{"arrays": [["sms", 1000000000000]]}    ')
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SelfProof(Solver[Joint]):
+    """Nothing on the server, called optimal, with what it is worth as its bound."""
+
+    name = "self-proof"
+    problems = (Joint,)
+    guarantee = Guarantee.EXACT
+
+    def solve(self, problem: Joint, limits: Limits) -> SolverResult:
+        none = np.zeros(problem.users, dtype=np.int64)
+        idle = Decision.of_steps(problem.instance.steps.total, none, none, np.zeros(problem.max_clusters))
+        return SolverResult(Termination.OPTIMAL, idle, problem.evaluate(idle).objective)
 
 
 @dataclass(frozen=True)
