@@ -76,6 +76,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "meg": (
         "meg.exact:OccupancyLp",
         "meg.exact:LagrangianDual",
+        "meg.exact:PolicyIteration",
         "meg.exact:MegHighs",
         "meg.baselines:Fixed",
         "meg.baselines:RandomPolicy",

@@ -44,7 +44,7 @@ class CvpoSettings:
 
     discount: float = 0.0
     constraint: Literal["published", "corrected"] = "corrected"
-    iterations: int = 100
+    iterations: int = 40
     slots: int = 2048  # of each iteration
     kept: int = 40  # iterations that the replay buffer holds
     divergence: float = 0.1  # eps2 of the E-step

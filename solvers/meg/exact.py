@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from hisopt.cmdp import Cmdp
     from hisopt.solvers.meg.cmdp import CmdpSolution
+    from hisopt.solvers.meg.policy_iteration import MovingCmdp
 
+_DENSE = 1000  # bins
 _UNITS = {"latency": "s", "energy": "J", "latency_chance": "of probability", "energy_chance": "of probability"}
 
 
@@ -128,6 +130,56 @@ class LagrangianDual(_Exact):
         from hisopt.solvers.meg import dual
 
         return dual.solve
+
+
+@dataclass(frozen=True)
+class PolicyIteration(Solver[Meg]):
+    """Policy iteration on the Lagrangian of a Markov channel; that actions do not move it is not used."""
+
+    name = "policy-iteration"
+    problems = (Meg,)
+    guarantee = Guarantee.EXACT
+    requires = ("scipy",)
+    packages = ("scipy",)
+
+    @override
+    def prepare(self) -> None:
+        import hisopt.solvers.meg.policy_iteration  # noqa: F401 - before the clock
+
+    @override
+    def serves(self, problem: Problem) -> bool:
+        """Markov channels of so many bins that a dense system of equations is a matter of a second."""
+        if not isinstance(problem, Meg):
+            return False
+        channel = problem.instance.channel
+        return channel.transition is not None and channel.bins <= _DENSE
+
+    @override
+    def solve(self, problem: Meg, limits: Limits) -> SolverResult:
+        from hisopt.solvers.meg import policy_iteration
+        from hisopt.solvers.meg.vertex import purified
+
+        stuck = blocked(problem)
+        if stuck is not None:
+            return stuck
+        found = policy_iteration.solve(moving(problem), limits.time_s)
+        if found is not None and found.policy is not None:
+            policy = purified(problem.process, found.policy)
+            found = replace(found, policy=policy, randomised=int(((policy > 0).sum(axis=1) > 1).sum()))
+        return answered(problem, found)
+
+
+def moving(problem: Meg) -> MovingCmdp:
+    """Return the problem with its channel's transitions, which `hisopt.cmdp.Cmdp` has no need of."""
+    from hisopt.solvers.meg.policy_iteration import MovingCmdp
+
+    process, channel = problem.process, problem.instance.channel
+    transition = np.tile(channel.probability, (channel.bins, 1)) if channel.transition is None else channel.transition
+    allowed = process.allowed | ~process.allowed.any(axis=1, keepdims=True)  # bins that never occur
+    start = channel.probability if channel.start is None else channel.start
+    return MovingCmdp(
+        process.reward, process.costs, process.limits, allowed, transition, start, problem.instance.discount
+    )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hisopt.arrays import FloatArray, IntArray
+    from hisopt.instances import MegChannel
     from hisopt.problems import Meg
 
 FORMAT = "hisopt meg policy 1"
@@ -66,12 +67,16 @@ class Slots:
         return Batch(h, a, self.process.reward[h, a], self.process.costs[:, h, a].T, np.concatenate(following))
 
 
-def features(problem: Meg) -> Tensor:
-    """What a network sees of each bin, shape (H, 1): the gain in dB, as deviations from its mean."""
+def features(problem: Meg, reference: MegChannel | None = None) -> Tensor:
+    """What a network sees of each bin, shape (H, 1): the gain in dB, as deviations from its mean.
+
+    Mean and deviation are those of the ``reference``, the problem's own channel by default.
+    """
     gain = 10 * np.log10(problem.instance.channel.gain)
-    nu = problem.instance.channel.probability
-    mean = nu @ gain
-    return torch.tensor((gain - mean) / max(np.sqrt(nu @ (gain - mean) ** 2), 1e-9), dtype=torch.float32)[:, None]
+    known = problem.instance.channel if reference is None else reference
+    nu, values = known.probability, 10 * np.log10(known.gain)
+    mean = nu @ values
+    return torch.tensor((gain - mean) / max(np.sqrt(nu @ (values - mean) ** 2), 1e-9), dtype=torch.float32)[:, None]
 
 
 def action_features(problem: Meg) -> Tensor:
@@ -89,10 +94,13 @@ def network(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
     )
 
 
-def policy_of(actor: nn.Module, problem: Meg) -> FloatArray:
-    """Return an actor's probabilities in every bin, shape (H, A), summing to one in double precision."""
+def policy_of(actor: nn.Module, problem: Meg, reference: MegChannel | None = None) -> FloatArray:
+    """Return an actor's probabilities in every bin, shape (H, A), summing to one in double precision.
+
+    The ``reference`` is that of `features`.
+    """
     with torch.no_grad():
-        found = torch.softmax(actor(features(problem)).double(), dim=1).numpy()
+        found = torch.softmax(actor(features(problem, reference)).double(), dim=1).numpy()
     return np.asarray(found / found.sum(axis=1, keepdims=True))
 
 
