@@ -80,7 +80,7 @@ def refined(
 
 def report(*, quick: bool) -> str:
     """Return the tables in Markdown."""
-    fine, coarse = (1e-4, 1e-3) if quick else (1e-8, 1e-6)
+    fine, coarse = (1e-4, 1e-3) if quick else (1e-8, 1e-5)
     lines = [
         f"Independent slots or a Gauss-Markov channel on average, until the optimum moves by less than {fine:g} of it:",
         "",

@@ -99,10 +99,10 @@ def saved(instance: MegInstance, steps: float, ratio: float, image_bits: float) 
 def report(sides: Sequence[int] = SIDES) -> str:
     """Return the tables in Markdown."""
     lines = [
-        "| pixels | n | MEG without merging, s | with beta = 0.75, s | fastest at the quality of n, s | "
-        "centralised, raw image, s | saved: without merging, beta = 0.75, fastest | "
+        "| pixels | n | TFLOP of a step, of decoding | MEG without merging, s | with beta = 0.75, s | "
+        "fastest at the quality of n, s | centralised, raw image, s | saved: without merging, beta = 0.75, fastest | "
         "40 % from so many bit a pixel: without merging, beta = 0.75 |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     bands = [
         "| pixels | n | " + " | ".join(f"{bits:g} bit a pixel" for bits in SIZES) + " |",
@@ -111,6 +111,7 @@ def report(sides: Sequence[int] = SIDES) -> str:
     for side in sides:
         instance = at_resolution(side)
         pixels = side * side
+        work = f"{instance.flop_step / 1e12:.2f}, {instance.flop_decode / 1e12:.2f}"
         for steps in STEPS:
             raw = RAW_BITS * pixels
             image = mean_latency(instance.centralised(raw), steps, 0.0)
@@ -122,7 +123,7 @@ def report(sides: Sequence[int] = SIDES) -> str:
             bits = ", ".join(f"{needed_bits(instance, steps, b) / pixels:.2f}" for b in (0.0, 0.75))
             plain, merged = (mean_latency(instance, steps, b) for b in (0.0, 0.75))
             lines.append(
-                f"| {side} | {steps:g} | {plain:.3f} | {merged:.3f} | {best:.3f} | {image:.2f} | {shares} | {bits} |"
+                f"| {side} | {steps:g} | {work} | {plain:.3f} | {merged:.3f} | {best:.3f} | {image:.2f} | {shares} | {bits} |"
             )
             found = [[widest_band_hz(instance, steps, b, size * pixels) / 1e6 for b in (0.0, 0.75)] for size in SIZES]
             bands.append(

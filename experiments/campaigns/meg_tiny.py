@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 AGREED = 1e-8
 Answer = tuple[float | None, float]  # the optimum, None where there is none; and the least violation
-_HIGHS = {"dual_feasibility_tolerance": 1e-10, "primal_feasibility_tolerance": 1e-10}
 
 
 def draw(seed: int) -> MovingCmdp:
@@ -73,10 +72,20 @@ def _answer(rewards: FloatArray, costs: FloatArray, limits: FloatArray, rows: Fl
     count = len(rewards)
     elastic = np.hstack([costs, -np.ones((len(costs), 1))])
     wider = np.hstack([rows, np.zeros((len(rows), 1))])
-    loose = linprog(np.append(np.zeros(count), 1.0), elastic, limits, wider, sides, method="highs-ds", options=_HIGHS)
-    if loose.fun > 1e-9:
-        return None, float(loose.fun)
-    return -float(linprog(-rewards, costs, limits, rows, sides, method="highs-ds", options=_HIGHS).fun), 0.0
+    least = _program(np.append(np.zeros(count), 1.0), elastic, limits, wider, sides)
+    if least > 1e-9:
+        return None, least
+    return -_program(-rewards, costs, limits, rows, sides), 0.0
+
+
+def _program(gain: FloatArray, costs: FloatArray, limits: FloatArray, rows: FloatArray, sides: FloatArray) -> float:
+    found = linprog(
+        gain, costs, limits, rows, sides, method="highs-ds",
+        options={"dual_feasibility_tolerance": 1e-10, "primal_feasibility_tolerance": 1e-10},
+    )  # fmt: skip
+    if found.fun is None:
+        raise ArithmeticError(f"HiGHS: {found.message}")
+    return float(found.fun)
 
 
 def value_iteration(process: MovingCmdp, worth: FloatArray, tolerance: float = 1e-14) -> IntArray:
@@ -135,7 +144,8 @@ def still_answers(process: MovingCmdp) -> dict[str, Answer]:
     if process.transition.ndim == 3:
         return {}
     nu = visits(process, np.zeros(len(process.reward), dtype=np.int64))
-    plain, found = Cmdp.of(nu, process.reward, process.costs, process.limits), {}
+    plain = Cmdp.of(nu, process.reward, process.costs, process.limits)
+    found: dict[str, Answer] = {}
     for name, solve in (("sifting", occupancy.solve), ("dual", dual.solve)):
         solution = solve(plain)
         assert solution is not None

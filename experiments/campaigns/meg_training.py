@@ -85,7 +85,7 @@ class Policies(Experiment):
             settings = replace(settings, iterations=self.iterations)
         optimum, start = optimum_of(problem), time.process_time()
         actor, curve = trained(problem, settings, optimum)
-        record = {"cpu_seconds": time.process_time() - start, "curve": curve}
+        record: Record = {"cpu_seconds": time.process_time() - start, "curve": curve}
         policy = policy_of(actor, problem)
         record |= exact(problem, policy, optimum) | simulated(problem, policy, 1000 + cell["seed"])
         record["elsewhere"] = {}

@@ -64,19 +64,20 @@ def visits(process: MovingCmdp, actions: IntArray) -> FloatArray:
     else:
         balance = np.eye(size) - process.discount * moves.T
         entering = (1 - process.discount) * process.start
-    return np.maximum(np.linalg.solve(balance, entering), 0.0)
+    return np.asarray(np.maximum(np.linalg.solve(balance, entering), 0.0))
 
 
 def best_policy(process: MovingCmdp, worth: FloatArray) -> IntArray:
     """Return the deterministic policy, shape (S,), with the largest mean ``worth``, shape (S, A), -inf where not allowed."""
-    actions, size = worth.argmax(axis=1), len(worth)
+    actions: IntArray = worth.argmax(axis=1)
+    size = len(worth)
     states = np.arange(size)
     gamma = 1.0 if process.discount is None else process.discount
     for _ in range(_ROUNDS):
         matrix = np.eye(size) - gamma * process.moves(actions)
         if process.discount is None:  # relative values: that of state 0 is zero, and its column holds the mean
             matrix[:, 0] = 1.0
-        values = np.linalg.solve(matrix, worth[states, actions])
+        values: FloatArray = np.asarray(np.linalg.solve(matrix, worth[states, actions]), dtype=np.float64)
         if process.discount is None:
             values[0] = 0.0
         total = worth + gamma * process.ahead(values)

@@ -105,5 +105,5 @@ def train(
             averaged += 1
             with torch.no_grad():
                 for mean, value in zip(average.parameters(), actor.parameters(), strict=True):
-                    mean += (value - mean) / averaged
+                    mean.add_((value - mean) / averaged)
     return average if averaged else actor

@@ -82,7 +82,7 @@ def test_the_command_writes_report_and_figure(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.exception
     assert (tmp_path / "r.md").read_text() == done.output
-    assert "| 1024 | 12 | 3.818 | 2.821 |" in done.output and "93.1%" in done.output
+    assert "| 1024 | 12 | 13.52, 10.47 | 3.818 | 2.821 |" in done.output and "93.1%" in done.output
     assert (tmp_path / "front.svg").read_text().startswith("<?xml") and (tmp_path / "front.pdf").read_bytes()[
         :4
     ] == b"%PDF"
