@@ -64,6 +64,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "full": (
         "full.subsets:Subsets",
         "full.set_partition:SetPartition",
+        "full.type_bound:TypeBound",
         "full.two_stage:TwoStage",
         "full.local_search:PartitionSearch",
         "pyomo_scip:FullScip",
