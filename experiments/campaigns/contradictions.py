@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections import Counter
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hisopt.experiments.campaigns.random_instances import draw_problems
+from hisopt.experiments.campaigns.records import Store
+from hisopt.problems import PROBLEMS
 from hisopt.result import Limits
 from hisopt.solvers.registry import registered
-from hisopt.solvers.run.runner import Run, Runner, contradictions
+from hisopt.solvers.run.identity import modules_hash
+from hisopt.solvers.run.runner import Runner, contradictions
 
 if TYPE_CHECKING:
     from hisopt.problems import Problem
@@ -23,44 +31,67 @@ def tasks_of(problem: Problem) -> list[tuple[Problem, Solver[Any]]]:
     return [(problem, solver) for solver in registered(problem.kind) if solver.serves(problem)]
 
 
+@dataclass(frozen=True)
+class Seed:
+    """What the problems of one seed showed: how often each solver ended how, and lines on what is refuted or broken."""
+
+    ended: list[tuple[str, str, str, int]]
+    refuted: list[str]
+    broken: list[str]
+
+
+def examine(seed: int, runner: Runner) -> Seed:
+    """Solve the problems of a seed with every solver that serves them."""
+    ended: Counter[tuple[str, str, str]] = Counter()
+    refuted, broken = [], []
+    tasks = [task for problem in draw_problems(seed) for task in tasks_of(problem)]
+    for _, group in groupby(runner.run_all(tasks), key=lambda run: id(run.problem)):
+        runs = list(group)
+        refuted += contradictions(runs)
+        for run in runs:
+            ended[run.problem.label, run.solver.name, run.termination.value] += 1
+            if run.termination.value in ("crashed", "numerical_error") or run.violations:
+                why = "; ".join((run.message, *run.violations))
+                broken.append(f"{run.problem.label}: {run.solver.name}: {run.termination}: {why}")
+    return Seed([(*key, count) for key, count in ended.items()], refuted, broken)
+
+
+def _record_name(seed: int, limits: Limits) -> str:
+    modules = {type(solver).__module__ for kind in PROBLEMS for solver in registered(kind)}
+    sources = modules_hash([*sorted(modules), "hisopt.experiments.campaigns.contradictions"])
+    return hashlib.sha256(json.dumps(["contradictions", seed, vars(limits), sources]).encode()).hexdigest()[:24]
+
+
 @click.command()
 @click.option("--instances", default=300, show_default=True, help="Random instances of every problem.")
 @click.option("--seed", default=0, show_default=True, help="First seed; instance i uses seed + i.")
 @click.option("--time-limit", default=5.0, show_default=True, help="Seconds a solve.")
 @click.option("--jobs", default=2, show_default=True, help="Solves at a time.")
-def main(instances: int, seed: int, time_limit: float, jobs: int) -> None:
+@click.option(
+    "--records", type=click.Path(path_type=Path), help="Folder of what each seed showed; a killed run goes on."
+)
+def main(instances: int, seed: int, time_limit: float, jobs: int, records: Path | None) -> None:
     """Run every solver on random instances of every problem; exit code 1 if any claim is refuted."""
     ended: Counter[tuple[str, str, str]] = Counter()
-    refuted = 0
-    with Runner(Limits(time_s=time_limit), jobs) as runner:
-        problems = [(s, p) for s in range(seed, seed + instances) for p in draw_problems(s)]
-        seeds = [s for s, problem in problems for _ in tasks_of(problem)]
-        pairs = [task for _, problem in problems for task in tasks_of(problem)]
-        group: list[Run] = []
-        for i, run in enumerate(runner.run_all(pairs)):
-            if group and group[-1].problem is not run.problem:
-                refuted += _report(group, seeds[i - 1])
-                group = []
-            group.append(run)
-            ended[run.problem.label, run.solver.name, run.termination.value] += 1
-            if sys.stderr.isatty() and i % 20 == 0:
-                print(f"\r{i} of {len(pairs)} solves, {refuted} contradictions", end="", file=sys.stderr)
-        refuted += _report(group, seeds[-1])
+    refuted, store, limits = 0, Store(records), Limits(time_s=time_limit)
+    with Runner(limits, jobs) as runner:
+        for at in range(seed, seed + instances):
+            name = _record_name(at, limits)
+            record = store.read(name)
+            found = examine(at, runner) if record is None else Seed(**record)
+            if record is None:
+                store.write(name, asdict(found))
+            for line in (*found.refuted, *found.broken):
+                print(f"seed {at}: {line}", flush=True)
+            refuted += len(found.refuted)
+            for *key, count in found.ended:
+                ended[tuple(key)] += count  # type: ignore[index]
+            if sys.stderr.isatty():
+                print(f"\r{at - seed + 1} of {instances} seeds, {refuted} contradictions", end="", file=sys.stderr)
     for (label, solver, termination), count in sorted(ended.items()):
         print(f"{label:26} {solver:16} {termination:16} {count}")
-    print(f"{instances} instances of every problem, {len(pairs)} solves, {refuted} contradictions")
+    print(f"{instances} instances of every problem, {sum(ended.values())} solves, {refuted} contradictions")
     raise SystemExit(1 if refuted else 0)
-
-
-def _report(group: list[Run], seed: int) -> int:
-    lines = contradictions(group)
-    for line in lines:
-        print(f"seed {seed}: {line}", flush=True)
-    for run in group:
-        if run.termination.value in ("crashed", "numerical_error") or run.violations:
-            why = "; ".join((run.message, *run.violations))
-            print(f"seed {seed}: {run.problem.label}: {run.solver.name}: {run.termination}: {why}", flush=True)
-    return len(lines)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,23 @@ def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:
     assert "crashed" not in done.output
 
 
+def test_contradictions_go_on_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def examined(seed: int, runner: Runner) -> contradictions.Seed:
+        asked.append(seed)
+        return contradictions.Seed([("joint", "exact", "optimal", 2)], ["exact beats scip"] if seed == 2 else [], [])
+
+    monkeypatch.setattr(contradictions, "examine", examined)
+    arguments = ["--instances", "3", "--records", str(tmp_path)]
+    first, second = (CliRunner().invoke(contradictions.main, arguments) for _ in range(2))
+    assert asked == [0, 1, 2]
+    assert first.exit_code == second.exit_code == 1
+    assert first.output == second.output
+    assert "seed 2: exact beats scip" in first.output
+    assert "6 solves, 1 contradictions" in first.output
+
+
 def test_records_are_kept_and_not_solved_again(
     small: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
