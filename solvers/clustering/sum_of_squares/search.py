@@ -38,7 +38,9 @@ _LOOKS = 7  # rounds over which a bound must close a fifth of its gap
 
 
 @dataclass(frozen=True)
-class _Node:
+class Node:
+    """Groups of items, what is known of them, and where its relaxation starts."""
+
     nodes: Weighted
     counts: IntArray
     bound: float
@@ -61,13 +63,13 @@ class Search:
         weighted = items.weights[:, None] * items.points
         size = len(items)
         root = Weighted(np.arange(size), items.weights, weighted @ weighted.T, items.apart)
-        self.open: list[tuple[float, int, _Node]] = []
+        self.open: list[tuple[float, int, Node]] = []
         if size > self.leaf or items.clusters in (1, size):  # fewer items are enumerated at once
             patience = min(30, 2 * size) if items.plain else min(10, size)
             self._offer(hybrid(items, seed, patience=patience, deadline=deadline))
         if items.clusters > 1 and not (self.labels is not None and items.plain and items.clusters >= size):
             highest = items.total * (1 + 8 * size * np.finfo(float).eps)
-            self._push(_Node(root, items.counts, highest))
+            self._push(Node(root, items.counts, highest))
 
     labels: IntArray | None
 
@@ -109,7 +111,7 @@ class Search:
             if self.tell is not None:
                 self.tell()
 
-    def _push(self, node: _Node) -> None:
+    def _push(self, node: Node) -> None:
         heapq.heappush(self.open, (-node.bound, next(self._order), node))
 
     def _target(self) -> float:
@@ -122,7 +124,7 @@ class Search:
         if labels is not None and self.items.allowed(labels) and (value := self.items.value(labels)) > self.value:
             self.value, self.labels = value, np.unique(labels, return_inverse=True)[1]
 
-    def relaxation(self, node: _Node) -> tuple[Relaxation, FloatArray]:
+    def relaxation(self, node: Node) -> tuple[Relaxation, FloatArray]:
         """Return the Peng-Wei relaxation of a node for D^1/2 Z D^1/2, D the weights, and the factors between the two."""
         items, weights = self.items, node.nodes.weights
         root = np.sqrt(weights)
@@ -137,7 +139,7 @@ class Search:
         upper[node.nodes.apart] = 0.0
         return Relaxation(node.nodes.products / scale, spectral, lower * scale, upper * scale), scale
 
-    def _process(self, node: _Node) -> list[_Node]:
+    def _process(self, node: Node) -> list[Node]:
         """Bound a node; return its children, none if it is proven."""
         nodes, items = node.nodes, self.items
         if node.counts.max() > items.most or nodes.weights.max() > items.longest * (1 + 1e-12):
@@ -172,9 +174,10 @@ class Search:
             rounds += 1
             if closed:
                 self._closed = max(self._closed, least)
+                self._close(node, state, cuts, scale)
                 return []
             if self.deadline.passed:
-                return [_Node(nodes, node.counts, least, _suspend(dual, scale, cuts, proximal))]
+                return [Node(nodes, node.counts, least, _suspend(dual, scale, cuts, proximal))]
             if rounds % 4 == 2:
                 self._round(dual.primal, nodes)
             gap = least - self._target()
@@ -197,8 +200,11 @@ class Search:
         warm = _suspend(dual, scale, cuts, proximal)
         return self._branch(self._fix(node, relaxation, scale, state, cuts), node.counts, least, warm)
 
+    def _close(self, node: Node, state: State, cuts: Cuts, scale: FloatArray) -> None:
+        """Keep nothing of what closed a node; who wants a certificate does."""
+
     def _start(
-        self, node: _Node, relaxation: Relaxation, scale: FloatArray
+        self, node: Node, relaxation: Relaxation, scale: FloatArray
     ) -> tuple[Dual, Cuts, float, FloatArray | None]:
         """Return where to start from, the parent's cuts, the proximal weight, and the best partition's matrix if allowed."""
         centre = None if self.labels is None else self._centre(node.nodes)
@@ -243,7 +249,7 @@ class Search:
         if items.plain:
             self._offer(polish(items, lloyd(items, start), items.clusters, self.deadline))
 
-    def _fix(self, node: _Node, relaxation: Relaxation, scale: FloatArray, state: State, cuts: Cuts) -> Weighted:
+    def _fix(self, node: Node, relaxation: Relaxation, scale: FloatArray, state: State, cuts: Cuts) -> Weighted:
         """Put pairs apart that no partition better than the incumbent joins: joined, Z_ij >= 1 / (most weight)."""
         nodes = node.nodes
         if not math.isfinite(self.value):
@@ -254,7 +260,7 @@ class Search:
         np.fill_diagonal(hopeless, False)
         return nodes.separate(hopeless) if hopeless.any() else nodes
 
-    def _branch(self, nodes: Weighted, counts: IntArray, bound: float, warm: Warm) -> list[_Node]:
+    def _branch(self, nodes: Weighted, counts: IntArray, bound: float, warm: Warm) -> list[Node]:
         own, diagonal = warm.primal, np.diag(warm.primal)
         weight = np.minimum(nodes.weights[:, None], nodes.weights[None, :])
         score = np.minimum(own, np.minimum(diagonal[:, None], diagonal[None, :]) - own) * np.sqrt(weight)
@@ -268,10 +274,10 @@ class Search:
         pair[i, j] = True
         merged = np.delete(counts, j)
         merged[i] += counts[j]
-        together = _Node(nodes.merge(i, j), merged, bound, warm.merge(i, j, nodes.weights))
-        return [_Node(nodes.separate(pair), counts, bound, warm), together]
+        together = Node(nodes.merge(i, j), merged, bound, warm.merge(i, j, nodes.weights))
+        return [Node(nodes.separate(pair), counts, bound, warm), together]
 
-    def _finish(self, node: _Node) -> None:
+    def _finish(self, node: Node) -> None:
         """Solve few merged items exactly by a dynamic program over their subsets."""
         items, nodes, size = self.items, node.nodes, len(node.nodes)
         member = membership(size)
