@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,6 @@ def test_help_names_every_command_and_version_the_version() -> None:
     assert shown.returncode == 0
     assert all(f"\n  {name} " in shown.stdout for name in COMMANDS)
     assert run("-m", "hisopt", "--version").stdout == f"hisopt, version {hisopt.__version__}\n"
-    assert run("-m", "hisopt.solve", "--version").stdout == f"hisopt, version {hisopt.__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -42,10 +42,21 @@ def test_options_alone_are_those_of_solve() -> None:
     assert done.stderr == f"hisopt: unknown command 'nope'; known are {', '.join(COMMANDS)}\n"
 
 
-def test_the_citation_names_this_version() -> None:
+def test_the_citation_names_this_version_and_the_papers_by_the_titles_of_the_models() -> None:
     text = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {hisopt.__version__}\n" in text
     assert "The hisopt contributors" in text
+    sources = (ROOT / "models" / "README.md").read_text().partition("## Sources")[2]
+    titles = [line.split("*")[1] for line in sources.splitlines() if re.match(r"[12356]\. ", line)]
+    assert len(titles) == 5
+    assert all(title in " ".join(text.split()) for title in titles)
+    for doi in re.findall(r"doi (10\.[^,\s]+?)[.,]?\s", sources + " "):
+        assert f"doi: {doi}\n" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_says_the_version(name: str) -> None:
+    assert run("-m", f"hisopt.{name}", "--version").stdout == f"hisopt, version {hisopt.__version__}\n"
 
 
 SOLVE = ["--problem", "joint", "--sms", "real", "--solver", "no-sharing"]

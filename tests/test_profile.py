@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from hisopt import PRESETS, Instance
-from hisopt.commands.profile import count
+from hisopt.commands.profile import ProfileOptions, count
 from hisopt.diffusion import flops
 from hisopt.diffusion.calibration import SAME_FLOP, TABLE_FLOP, calibrated, load_profile
 from hisopt.errors import InputError
@@ -104,9 +105,9 @@ def test_flux_1_dev() -> None:
 
 def test_a_model_that_takes_guidance_as_an_input_runs_once_a_step(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(FLUX))
-    options = {"resolution": 64, "text_tokens": 7, "batch": 1}
+    options = ProfileOptions(resolution=64, text_tokens=7, batch=1)
     for guidance in (True, False):
-        counted = count(str(tmp_path / "config.json"), options | {"guidance": guidance})
+        counted = count(str(tmp_path / "config.json"), replace(options, guidance=guidance))
         assert counted["flop_per_step"] == sum(flux_by_hand(FLUX, 8, 7, 1))
         assert counted["conditions"]["forward_passes"] == 1
 
@@ -174,8 +175,7 @@ def steps_a_second(instance: Instance, sms: float) -> tuple[float, float]:
 
 
 def test_counting_otherwise_makes_no_processor_slower(tmp_path: Path) -> None:
-    options = {"resolution": 1024, "text_tokens": None, "guidance": True, "batch": 1}
-    (tmp_path / "p.json").write_text(json.dumps(count("sd3-medium", options)))
+    (tmp_path / "p.json").write_text(json.dumps(count("sd3-medium", ProfileOptions())))
     before = PRESETS["small"].sample(0)
     assert isinstance(before, Instance)
     after, notes = calibrated(before, load_profile(str(tmp_path / "p.json")))

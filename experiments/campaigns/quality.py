@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from hisopt import Decision
-from hisopt.commands.common import run_command
+from hisopt import Decision, __version__
+from hisopt.commands.common import require_at_least, run_command, taking
 from hisopt.diffusion.similarity_bins import BINS, nearest_bin, parse_bins
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.records import Store
@@ -242,6 +242,28 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     return str(pd.DataFrame(list(rows), columns=list(COLUMNS)).to_csv(index=False))
 
 
+@dataclass(frozen=True)
+class QualityOptions:
+    """What the command line says, a field an option; None stands for what was not given."""
+
+    model: str
+    clip: str = CLIP
+    prompts: str | None = None
+    pairs: int = 4
+    bins: str | None = None
+    steps: int = 28
+    every: int = 1
+    seeds: int = 2
+    modules: str = "both"
+    plain_guidance: float = 7.0
+    resolution: int | None = None
+    device: str = "cuda"
+    dtype: str = "bfloat16"
+    records: Path = Path("records/quality")
+    keep: Path | None = None
+    output: str = "scores.csv"
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--model",
@@ -274,18 +296,18 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 @click.option("--records", type=click.Path(path_type=Path), default=Path("records/quality"), show_default=True)
 @click.option("--images", "keep", type=click.Path(path_type=Path), help="Folder that keeps the images, as PNG.")
 @click.option("--output", default="scores.csv", show_default=True, metavar="FILE", help="For hisopt.fit.")
-def _command(**options: Any) -> None:
+@click.version_option(__version__, prog_name="hisopt")
+@taking(QualityOptions)
+def _command(options: QualityOptions) -> None:
     """Make images with shared steps and score them; stopped or killed, the same command goes on at the next image."""
     import torch
 
-    for name in ("pairs", "steps", "every", "seeds"):
-        if options[name] < 1:
-            raise InputError(f"--{name}: is {options[name]}, must be >= 1")
-    given = parse_bins(options["bins"]) if options["bins"] else None
-    require_writable("--output", options["output"])
-    if options["device"] not in ("cpu", "cuda") or (options["device"] == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"--device: {options['device']!r} is not available")
-    corpus = load(options["prompts"]) if options["prompts"] else shipped()
+    require_at_least(1, options, "pairs", "steps", "every", "seeds")
+    given = parse_bins(options.bins) if options.bins else None
+    require_writable("--output", options.output)
+    if options.device not in ("cpu", "cuda") or (options.device == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"--device: {options.device!r} is not available")
+    corpus = load(options.prompts) if options.prompts else shipped()
     similarity = corpus.embeddings @ corpus.embeddings.T
     bins = given or reached_bins(similarity)
     if absent := sorted(set(BINS) - set(bins)) if given is None else []:
@@ -293,29 +315,29 @@ def _command(**options: Any) -> None:
             f"note: no two prompts have a similarity of about {', '.join(f'{centre:g}' for centre in absent)}: left out",
             file=sys.stderr,
         )
-    common = tuple(range(0, options["steps"], options["every"]))
+    common = tuple(range(0, options.steps, options.every))
     groups = [
         Group(public, personal, seed, modules, common)
-        for public, personal in pairs_by_similarity(similarity, bins, options["pairs"], seed=0)
-        for seed in range(options["seeds"])
-        for modules in {"both": (True, False), "with": (True,), "without": (False,)}[options["modules"]]
+        for public, personal in pairs_by_similarity(similarity, bins, options.pairs, seed=0)
+        for seed in range(options.seeds)
+        for modules in {"both": (True, False), "with": (True,), "without": (False,)}[options.modules]
     ]
     conditions = Conditions(
-        options["model"],
-        options["clip"],
-        options["steps"],
-        options["resolution"],
-        options["dtype"],
-        options["plain_guidance"],
+        options.model,
+        options.clip,
+        options.steps,
+        options.resolution,
+        options.dtype,
+        options.plain_guidance,
     )
-    store = Store(options["records"])
-    if options["keep"] is not None:
-        Store(options["keep"])
+    store = Store(options.records)
+    if options.keep is not None:
+        Store(options.keep)
     rows: list[dict[str, Any]] = []
     total, fresh, start = len(groups) * len(common), 0, time.perf_counter()
     made = measure(
-        corpus, groups, conditions, store, lambda: hybrid_pipeline(options["model"], options["device"], options["dtype"]),
-        lambda: clip_judge(options["clip"], options["device"]), options["keep"],
+        corpus, groups, conditions, store, lambda: hybrid_pipeline(options.model, options.device, options.dtype),
+        lambda: clip_judge(options.clip, options.device), options.keep,
     )  # fmt: skip
     for row in made:
         rows.append(row)
@@ -332,9 +354,9 @@ def _command(**options: Any) -> None:
     if fresh:
         print(file=sys.stderr)
     rows.sort(key=lambda row: [row[name] for name in COLUMNS[:6]])
-    write_atomically(Path(options["output"]), to_csv(rows))
-    fitting = f"python -m hisopt.fit {options['output']}" + (f" --bins {options['bins']}" if given else "")
-    print(f"{options['output']}: {len(rows)} scores, {fresh} of them new; fit them by {fitting}")
+    write_atomically(Path(options.output), to_csv(rows))
+    fitting = f"python -m hisopt.fit {options.output}" + (f" --bins {options.bins}" if given else "")
+    print(f"{options.output}: {len(rows)} scores, {fresh} of them new; fit them by {fitting}")
 
 
 def main() -> None:

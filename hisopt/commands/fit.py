@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hisopt.commands.common import run_command
+from hisopt import __version__
+from hisopt.commands.common import run_command, taking
 from hisopt.diffusion.similarity_bins import BINS, nearest_bin, parse_bins
 
 if TYPE_CHECKING:
@@ -225,6 +227,19 @@ def draw(
     save_svg(figure, path)
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """What the command line says, a field an option; None and () stand for what was not given."""
+
+    scores: str
+    similarity: str | None = None
+    modules: str | None = None
+    centres: str | None = None
+    output: str | None = None
+    figure: str | None = None
+    style: str = "table"
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("scores", metavar="SCORES.csv")
 @click.option(
@@ -242,10 +257,9 @@ def draw(
 @click.option("--output", metavar="FILE", help="Write the coefficients as JSON, for hisopt.solve --quality.")
 @click.option("--figure", metavar="FILE.svg", help="Draw the residuals (needs the extra 'report').")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def _command(
-    scores: str, similarity: str | None, modules: str | None, centres: str | None, output: str | None, figure: str | None,
-    style: str,
-) -> None:  # fmt: skip
+@click.version_option(__version__, prog_name="hisopt")
+@taking(FitOptions)
+def _command(options: FitOptions) -> None:
     """Fit Q(x) = L / (1 + exp(K (x - B))) + G in every similarity bin, with and without the modules.
 
     SCORES.csv has the columns common_steps and clip_score, and either similarity or public and personal (with
@@ -255,11 +269,11 @@ def _command(
     from hisopt.errors import InputError
     from hisopt.files import require_writable, write_atomically
 
-    for option, path in (("--output", output), ("--figure", figure)):
+    for option, path in (("--output", options.output), ("--figure", options.figure)):
         if path:
             require_writable(option, path)
-    bins = parse_bins(centres) if centres else None
-    table = read(scores, similarity, None if modules is None else modules == "with")
+    bins = parse_bins(options.centres) if options.centres else None
+    table = read(options.scores, options.similarity, None if options.modules is None else options.modules == "with")
     found = fit(table, bins)
     outside = int((nearest_bin(table["similarity"].to_numpy(), bins or BINS) < 0).sum())
     if outside:
@@ -268,17 +282,17 @@ def _command(
             f"{', '.join(f'{centre:g}' for centre in bins or BINS)}",
             file=sys.stderr,
         )
-    if output:
+    if options.output:
         rows = next(iter(found.values()))
         if len(rows) < 2:
             raise InputError("--output: a quality table has two bins or more, and the scores are all in one")
-        document = {"source": f"least-squares fit of Q(x) = L / (1 + exp(K (x - B))) + G to {Path(scores).name}",
+        document = {"source": f"least-squares fit of Q(x) = L / (1 + exp(K (x - B))) + G to {Path(options.scores).name}",
                     "similarity": [row["similarity"] for row in rows]}  # fmt: skip
         document |= {name: [row["coefficients"] for row in rows] for name, rows in found.items()}
-        write_atomically(Path(output), json.dumps(document, indent=1) + "\n")
-    if figure:
-        draw(table, found, Path(figure), bins or BINS)
-    if style == "json":
+        write_atomically(Path(options.output), json.dumps(document, indent=1) + "\n")
+    if options.figure:
+        draw(table, found, Path(options.figure), bins or BINS)
+    if options.style == "json":
         print(json.dumps(found))
         return
     for name, rows in found.items():

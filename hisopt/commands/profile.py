@@ -6,16 +6,50 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hisopt.commands.common import run_command
+from hisopt import __version__
+from hisopt.commands.common import require_at_least, run_command, taking
 from hisopt.diffusion.calibration import SCHEMA_VERSION
 
 CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and convolutions"
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """What the command line says, a field an option; None and () stand for what was not given."""
+
+    models: tuple[str, ...] = ()
+    resolution: int = 1024
+    text_tokens: int | None = None
+    guidance: bool = True
+    batch: int = 1
+    device: str = "auto"
+    dtypes: str = "bfloat16,float16"
+    compiled: bool = True
+    repeats: int = 20
+    sm_counts: str | None = None
+    flop_per_cycle: float | None = None
+    budget: float = 480.0
+    fresh: bool = False
+    check: str | None = None
+    style: str = "table"
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What to measure."""
+
+    dtypes: tuple[str, ...]
+    modes: tuple[str, ...]
+    sm_counts: tuple[int, ...] | None
+    flop_per_cycle: float | None
+    budget_s: float
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -83,7 +117,9 @@ CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and co
 )
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", metavar="FILE", help="Write the first model's profile as JSON, for hisopt.solve --profile.")
-def _command(**options: Any) -> None:
+@click.version_option(__version__, prog_name="hisopt")
+@taking(ProfileOptions)
+def _command(options: ProfileOptions) -> None:
     """Count FLOPs per denoising step, of the text encoders and of the decoder; measure the step where there is a GPU.
 
     Counting happens on the meta device and needs no GPU; neither needs weights. Convention: a multiply-add is 2 FLOP.
@@ -93,47 +129,45 @@ def _command(**options: Any) -> None:
     from hisopt.errors import InputError
     from hisopt.files import require_writable, write_atomically
 
-    if options["check"]:
-        return _checked(options["check"])
-    if options["output"]:
-        require_writable("--output", options["output"])
-    for name in ("resolution", "batch", "text_tokens", "repeats", "flop_per_cycle", "budget"):
-        if options[name] is not None and options[name] < 1:
-            raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
-    if options["resolution"] % 16:
-        raise InputError(f"--resolution: is {options['resolution']}, must be a multiple of 16")
+    if options.check:
+        return _checked(options.check)
+    if options.output:
+        require_writable("--output", options.output)
+    require_at_least(1, options, "resolution", "batch", "text_tokens", "repeats", "flop_per_cycle", "budget")
+    if options.resolution % 16:
+        raise InputError(f"--resolution: is {options.resolution}, must be a multiple of 16")
     wanted = _wanted(options)
-    profiles = [count(name, options) for name in options["models"] or ("sd3-medium",)]
+    profiles = [count(name, options) for name in options.models or ("sd3-medium",)]
     for number, profile in enumerate(profiles, 1):
         _measured(profile, options, wanted, _samples_file(options, number))
-    if options["output"]:
-        write_atomically(Path(options["output"]), json.dumps(profiles[0], indent=1) + "\n")
-    if options["style"] == "json":
+    if options.output:
+        write_atomically(Path(options.output), json.dumps(profiles[0], indent=1) + "\n")
+    if options.style == "json":
         print(json.dumps(profiles))
         return
     for profile in profiles:
         print(_table(profile))
 
 
-def count(name: str, options: dict[str, Any]) -> dict[str, Any]:
+def count(name: str, options: ProfileOptions) -> dict[str, Any]:
     """Return a model's profile as plain data."""
     from hisopt.diffusion import flops
 
-    spec, batch = flops.architecture(name), options["batch"]
-    tokens = options["text_tokens"] or spec["text_tokens"]
-    passes = 2 if options["guidance"] and not flops.guided_by_input(spec["denoiser"]) else 1
-    forward = flops.denoiser(spec["denoiser"], options["resolution"], tokens, batch, spec["latent_factor"])
+    spec, batch = flops.architecture(name), options.batch
+    tokens = options.text_tokens or spec["text_tokens"]
+    passes = 2 if options.guidance and not flops.guided_by_input(spec["denoiser"]) else 1
+    forward = flops.denoiser(spec["denoiser"], options.resolution, tokens, batch, spec["latent_factor"])
     parts = {"denoiser, one forward pass": forward}
     for encoder in spec["text_encoders"]:
         parts[encoder["name"]] = flops.text_encoder(encoder, batch)
     if spec["vae"] is not None:
-        parts["decoder"] = flops.vae_decoder(spec["vae"], options["resolution"], batch, spec["latent_factor"])
+        parts["decoder"] = flops.vae_decoder(spec["vae"], options.resolution, batch, spec["latent_factor"])
     step = passes * forward.total / batch
     return {
         "schema_version": SCHEMA_VERSION,
         "model": name,
         "convention": CONVENTION,
-        "conditions": {"resolution": options["resolution"], "text_tokens": tokens, "guidance": options["guidance"],
+        "conditions": {"resolution": options.resolution, "text_tokens": tokens, "guidance": options.guidance,
                        "forward_passes": passes, "batch": batch},
         "flop": {part: asdict(found) | {"total": found.total} for part, found in parts.items()},
         "flop_per_step": step,
@@ -141,7 +175,7 @@ def count(name: str, options: dict[str, Any]) -> dict[str, Any]:
         "measured": None,
         "not_measured": ["seconds, power and the law of SMs need a GPU; only FLOPs are filled"],
         "parameters": {"flop_edge": step, "flop_device": step,
-                       "latent": _latent(spec, options["resolution"] // spec["latent_factor"])},
+                       "latent": _latent(spec, options.resolution // spec["latent_factor"])},
     }  # fmt: skip
 
 
@@ -152,13 +186,13 @@ def _latent(spec: dict[str, Any], side: int) -> dict[str, int]:
     return {"channels": channels, "height": side, "width": side}
 
 
-def _samples_file(options: dict[str, Any], number: int) -> Path | None:
+def _samples_file(options: ProfileOptions, number: int) -> Path | None:
     """Where a model's samples go: beside the output, or to the temporary folder, whose name is said; None without any."""
-    if options["device"] == "none":
+    if options.device == "none":
         return None
-    if options["output"]:
-        path = Path(f"{options['output']}{'' if number == 1 else f'.{number}'}.samples.jsonl")
-        if options["fresh"]:
+    if options.output:
+        path = Path(f"{options.output}{'' if number == 1 else f'.{number}'}.samples.jsonl")
+        if options.fresh:
             path.unlink(missing_ok=True)
         return path
     return Path(tempfile.gettempdir()) / f"hisopt-profile-{os.getpid()}-{number}.samples.jsonl"
@@ -179,49 +213,48 @@ def _checked(path: str) -> None:
         raise SystemExit(1)
 
 
-def _wanted(options: dict[str, Any]) -> dict[str, Any]:
+def _wanted(options: ProfileOptions) -> _Wanted:
     """Return what to measure; raise `InputError` for what nobody can."""
     from hisopt.errors import InputError
 
-    dtypes = options["dtypes"].split(",")
+    dtypes = options.dtypes.split(",")
     if unknown := [name for name in dtypes if name not in ("bfloat16", "float16", "float32")]:
         raise InputError(f"--dtypes: unknown {unknown[0]!r}; known are bfloat16, float16, float32")
     counts = None
-    if options["sm_counts"]:
+    if options.sm_counts:
         try:
-            counts = [int(text) for text in options["sm_counts"].split(",")]
+            counts = tuple(int(text) for text in options.sm_counts.split(","))
         except ValueError:
-            counts = [0]
+            counts = (0,)
         if min(counts) < 1:
             raise InputError(
-                f"--sm-counts: {options['sm_counts']!r} are not positive whole numbers with commas between them"
+                f"--sm-counts: {options.sm_counts!r} are not positive whole numbers with commas between them"
             )
-    modes = ("eager", "compiled") if options["compiled"] else ("eager",)
-    return {"dtypes": list(dict.fromkeys(dtypes)), "modes": modes, "sm_counts": counts,
-            "flop_per_cycle": options["flop_per_cycle"], "budget_s": options["budget"]}  # fmt: skip
+    modes = ("eager", "compiled") if options.compiled else ("eager",)
+    return _Wanted(tuple(dict.fromkeys(dtypes)), modes, counts, options.flop_per_cycle, options.budget)
 
 
-def _measured(profile: dict[str, Any], options: dict[str, Any], wanted: dict[str, Any], samples: Path | None) -> None:
+def _measured(profile: dict[str, Any], options: ProfileOptions, wanted: _Wanted, samples: Path | None) -> None:
     """Fill in what can be measured on the device asked for."""
-    if options["device"] == "none":
+    if options.device == "none":
         return
     from hisopt.diffusion import flops, measure
     from hisopt.diffusion.meters import CpuMeter, CudaMeter, Meter, Unavailable
     from hisopt.errors import InputError
 
     try:
-        meter: Meter = CpuMeter(options["repeats"]) if options["device"] == "cpu" else CudaMeter()
+        meter: Meter = CpuMeter(options.repeats) if options.device == "cpu" else CudaMeter()
     except Unavailable as error:
-        if options["device"] == "cuda":
+        if options.device == "cuda":
             raise InputError(f"--device: {error}") from None
         return
-    if any(count > (meter.sms or 0) for count in wanted["sm_counts"] or ()):
-        raise InputError(f"--sm-counts: {max(wanted['sm_counts'])} exceeds the device's {meter.sms or 'none'}")
+    if any(count > (meter.sms or 0) for count in wanted.sm_counts or ()):
+        raise InputError(f"--sm-counts: {max(wanted.sm_counts or ())} exceeds the device's {meter.sms or 'none'}")
     spec, conditions = flops.architecture(profile["model"]), profile["conditions"]
     if samples is not None:
         print(f"measuring: every sample is kept in {samples}", file=sys.stderr)
     found = measure.measure(
-        spec, conditions, profile["flop_per_step"] * conditions["batch"], meter, samples=samples, **wanted
+        spec, conditions, profile["flop_per_step"] * conditions["batch"], meter, samples=samples, **vars(wanted)
     )
     profile["not_measured"] = found.pop("missing")
     profile["measured"] = found

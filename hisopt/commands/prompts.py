@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hisopt import __version__
-from hisopt.commands.common import run_command
+from hisopt.commands.common import require_at_least, run_command, taking
 from hisopt.errors import missing_package
 
 if TYPE_CHECKING:
@@ -21,6 +22,25 @@ if TYPE_CHECKING:
     from hisopt.text.chat import Model
 
 METHODS = ("extract", "endpoint", "gguf")
+
+
+@dataclass(frozen=True)
+class PromptsOptions:
+    """What the command line says, a field an option; None and () stand for what was not given."""
+
+    prompts: str | None = None
+    clusters: int | None = None
+    method: str = "extract"
+    url: str | None = None
+    model: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    timeout: float = 60.0
+    retries: int = 3
+    cache: str | None = None
+    negative: bool = True
+    negative_style: str = "antonyms"
+    output: str | None = None
+    style: str = "table"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -45,7 +65,8 @@ METHODS = ("extract", "endpoint", "gguf")
 @click.option("--output", metavar="FILE", help="Write all prompts as JSON.")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.version_option(__version__, prog_name="hisopt")
-def _command(**options: Any) -> None:
+@taking(PromptsOptions)
+def _command(options: PromptsOptions) -> None:
     """Write public and negative prompts, and say how similar they are to the users' own.
 
     PROMPTS is a CSV or TSV file with a column prompt or text, a text file with a prompt a line, or an instance (.json)
@@ -54,16 +75,16 @@ def _command(**options: Any) -> None:
     """
     from hisopt.files import deliver, require_writable
 
-    if options["output"] is not None:
-        require_writable("--output", options["output"])
+    if options.output is not None:
+        require_writable("--output", options.output)
     document = write(options)
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    if options["output"] is not None:
-        deliver(text, options["output"], ".json")
-    deliver(text if options["style"] == "json" else _table(document), None, ".json")
+    if options.output is not None:
+        deliver(text, options.output, ".json")
+    deliver(text if options.style == "json" else _table(document), None, ".json")
 
 
-def write(options: dict[str, Any]) -> dict[str, Any]:
+def write(options: PromptsOptions) -> dict[str, Any]:
     """Return clusters, public and negative prompts and their similarities as plain data."""
     import numpy as np
 
@@ -84,7 +105,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
 
     def negative_of(n: int) -> str:
         common = public[clusters[n]]
-        if options["negative_style"] == "antonyms":
+        if options.negative_style == "antonyms":
             if model is None:
                 return negative.negative_prompts([prompts[n]])[0].text
             return chat.negative_prompt(model, prompts[n])
@@ -93,7 +114,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
         return chat.unshared_phrases(model, prompts[n], common)
 
     public = _each("public prompt", public_of, len(groups))
-    unwanted = _each("negative prompt", negative_of, len(prompts)) if options["negative"] else None
+    unwanted = _each("negative prompt", negative_of, len(prompts)) if options.negative else None
     sums = [embeddings[members].sum(axis=0) if len(members) else embeddings[0] for members in groups]
     ideal = unit_rows(np.array(sums))
     central = np.array([
@@ -105,7 +126,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
         for name, vectors in (("public", embed(public)), ("most_central_member", central), ("ideal_centroid", ideal))
     }
     return {
-        "method": options["method"] if model is None else f"{options['method']} {model.identity}",
+        "method": options.method if model is None else f"{options.method} {model.identity}",
         "prompts": prompts,
         "clusters": clusters.tolist(),
         "public_prompts": public,
@@ -115,7 +136,7 @@ def write(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
+def _users(options: PromptsOptions) -> tuple[list[str], FloatArray, IntArray]:
     """Return prompts, their embeddings (N, d) of norm 1 and their clusters (N,)."""
     from hisopt.errors import InputError
     from hisopt.instances import MegInstance
@@ -124,7 +145,7 @@ def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
     from hisopt.solvers.clustering.hac import average_linkage
     from hisopt.text.corpus import MODEL, WIDTH, embed, load
 
-    source, wanted, given = options["prompts"], options["clusters"], None
+    source, wanted, given = options.prompts, options.clusters, None
     if source is None or source.endswith(".json"):
         instance = PRESETS["paper"].sample(seed=0) if source is None else load_instance(source)
         if isinstance(instance, MegInstance) or instance.prompts is None:
@@ -146,36 +167,36 @@ def _users(options: dict[str, Any]) -> tuple[list[str], FloatArray, IntArray]:
     return prompts, embeddings, average_linkage(embeddings, wanted) if given is None else given
 
 
-def _model(options: dict[str, Any]) -> Model | None:
+def _model(options: PromptsOptions) -> Model | None:
     from hisopt.errors import InputError
     from hisopt.text.chat import Cached, Endpoint, LocalModel, cache_folder
 
-    method = options["method"]
+    method = options.method
     if method not in METHODS:
         raise InputError(f"--method: unknown {method!r}; known are {', '.join(METHODS)}")
-    if not options["timeout"] > 0:
-        raise InputError(f"--timeout: is {options['timeout']:g}, must be > 0")
-    if options["retries"] < 0:
-        raise InputError(f"--retries: is {options['retries']}, must be >= 0")
+    if not options.timeout > 0:
+        raise InputError(f"--timeout: is {options.timeout:g}, must be > 0")
+    require_at_least(0, options, "retries")
+    url, name = options.url or "", options.model or ""
     needed = {"extract": (), "endpoint": ("url", "model"), "gguf": ("model",)}[method]
-    for name in ("url", "model"):
-        if name in needed and not options[name]:
-            raise InputError(f"--{name}: the method {method} needs it")
-        if name not in needed and options[name]:
-            raise InputError(f"--{name}: the method {method} does not take it")
+    for option, value in (("url", url), ("model", name)):
+        if option in needed and not value:
+            raise InputError(f"--{option}: the method {method} needs it")
+        if option not in needed and value:
+            raise InputError(f"--{option}: the method {method} does not take it")
     if method == "extract":
         return None
     model: Model
     if method == "endpoint":
-        if not options["url"].startswith(("http://", "https://")):
-            raise InputError(f"--url: is {options['url']!r}, must begin with http:// or https://")
-        key = os.environ.get(options["key_variable"], "")
-        model = Endpoint(options["url"], options["model"], key, options["timeout"], options["retries"])
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"--url: is {url!r}, must begin with http:// or https://")
+        key = os.environ.get(options.key_variable, "")
+        model = Endpoint(url, name, key, options.timeout, options.retries)
     else:
-        if not Path(options["model"]).is_file():
-            raise InputError(f"--model: {options['model']}: no such file")
-        model = LocalModel(Path(options["model"]))
-    return Cached(model, Path(options["cache"]) if options["cache"] else cache_folder())
+        if not Path(name).is_file():
+            raise InputError(f"--model: {name}: no such file")
+        model = LocalModel(Path(name))
+    return Cached(model, Path(options.cache) if options.cache else cache_folder())
 
 
 def _each(what: str, make: Callable[[int], str], count: int) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hisopt.commands.common import deferred_interrupt, run_command
+from hisopt import __version__
+from hisopt.commands.common import deferred_interrupt, require_at_least, run_command, taking
 
 if TYPE_CHECKING:
     from hisopt.solvers.policy.settings import Settings
@@ -33,6 +35,52 @@ def _weights(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
     except ValueError:
         raise click.BadParameter(f"{value!r} is not three numbers w1,w2,w3") from None
     return first, second, third
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line says, a field an option; None stands for what was not given: the algorithm's own choice."""
+
+    algorithm: str = "ippo"
+    tuned: bool = False
+    vanilla: bool = False
+    preset: str | None = None
+    users: int | None = None
+    clusters: int | None = None
+    weights: tuple[float, float, float] | None = None
+    reward: str | None = None
+    reward_scale: str | None = None
+    observation: str | None = None
+    shared: bool | None = None
+    hidden: tuple[int, ...] | None = None
+    learning_rate: float | None = None
+    batch: int | None = None
+    epochs: int | None = None
+    entropy: float | None = None
+    normalise_advantages: bool | None = None
+    normalise_rewards: bool | None = None
+    fixed_clusters: bool | None = None
+    split_subjects: bool | None = None
+    updates: int | None = None
+    seed: int = 0
+    time_limit: float | None = None
+    held_out: int = 100
+    every: int = 50
+    threads: int = 2
+    device: str = "cpu"
+    output: str = "policy.safetensors"
+
+    def settings(self) -> Settings:
+        """Return the settings of the training: what was given, else tuned or vanilla, else the algorithm's own."""
+        from hisopt.solvers.policy.settings import HID, TUNED, VANILLA, Settings
+
+        usual: dict[str, Any] = dict(HID) if self.algorithm == "hid" else {}
+        if self.tuned:
+            usual |= TUNED | ({"reward": "team"} if self.algorithm == "hid" else {})
+        if self.vanilla:
+            usual |= VANILLA
+        names = {field.name for field in fields(Settings)} & set(vars(self))
+        return Settings(**(usual | {name: getattr(self, name) for name in names if getattr(self, name) is not None}))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -104,24 +152,15 @@ def _weights(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
     metavar="FILE",
     help="The policy; FILE.checkpoint beside it is taken up if it is there.",
 )
-def _command(**options: Any) -> None:
+@click.version_option(__version__, prog_name="hisopt")
+@taking(TrainOptions)
+def _command(options: TrainOptions) -> None:
     """Train a policy and write it for --solver ippo --policy FILE; stopped or killed, the same command goes on.
 
     The gap is that of the most likely actions to the proven optimum, on instances that training never draws. Of the
     policies measured the one is kept that does best on the worst twentieth of other, validation instances.
     """
-    from hisopt.solvers.policy.settings import HID, TUNED, VANILLA, Settings
-
-    given = {name: options[name] for name in (
-        "algorithm", "preset", "users", "clusters", "weights", "reward", "reward_scale", "observation", "shared", "hidden",
-        "learning_rate", "batch", "epochs", "entropy", "normalise_advantages", "normalise_rewards", "fixed_clusters",
-        "split_subjects", "updates", "seed") if options[name] is not None}  # fmt: skip
-    usual: dict[str, Any] = dict(HID) if options["algorithm"] == "hid" else {}
-    if options["tuned"]:
-        usual |= TUNED | ({"reward": "team"} if options["algorithm"] == "hid" else {})
-    if options["vanilla"]:
-        usual |= VANILLA
-    _train(Settings(**(usual | given)), options)
+    _train(options.settings(), options)
 
 
 def main() -> None:
@@ -129,7 +168,7 @@ def main() -> None:
     run_command(_command, "hisopt.train", extra="learn", hint="; the same command goes on from the last checkpoint")
 
 
-def _train(settings: Settings, options: dict[str, Any]) -> None:
+def _train(settings: Settings, options: TrainOptions) -> None:
     import torch
 
     from hisopt.errors import InputError
@@ -138,23 +177,21 @@ def _train(settings: Settings, options: dict[str, Any]) -> None:
     from hisopt.solvers.policy import ippo, training
     from hisopt.solvers.policy.policy_gap import VALIDATION, PolicyGap, held_out
 
-    output = Path(options["output"])
+    output = Path(options.output)
     require_writable("--output", output)
-    for name in ("held_out", "every", "threads"):
-        if options[name] < 1:
-            raise InputError(f"--{name.replace('_', '-')}: is {options[name]}, must be >= 1")
-    if options["device"] not in ("cpu", "cuda") or (options["device"] == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"--device: {options['device']!r} is not available")
+    require_at_least(1, options, "held_out", "every", "threads")
+    if options.device not in ("cpu", "cuda") or (options.device == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"--device: {options.device!r} is not available")
     checkpoint = output.with_name(output.name + ".checkpoint")
     if output.exists() and not checkpoint.exists() and _finished(output, settings):
         print(f"{output}: trained with these settings before; remove it to train again")
         return
-    torch.set_num_threads(options["threads"])
+    torch.set_num_threads(options.threads)
     start = time.perf_counter()
-    judges, split = options["held_out"], {"split_subjects": settings.split_subjects}
+    judges, split = options.held_out, {"split_subjects": settings.split_subjects}
     measure = PolicyGap(held_out(settings.scenario, judges, **split))
     contexts = ippo.Contexts(settings, clustered)
-    trainer = ippo.Trainer(settings, contexts, options["device"])
+    trainer = ippo.Trainer(settings, contexts, options.device)
     if checkpoint.exists():
         trainer.resume(checkpoint)
         print(f"taking up {checkpoint} after {trainer.done} updates", file=sys.stderr)
@@ -169,11 +206,11 @@ def _train(settings: Settings, options: dict[str, Any]) -> None:
         )  # fmt: skip
 
     def out_of_time() -> bool:
-        return options["time_limit"] is not None and time.perf_counter() - start > options["time_limit"]
+        return options.time_limit is not None and time.perf_counter() - start > options.time_limit
 
     with deferred_interrupt() as interrupted:
         finished = training.train(
-            trainer, measure, judge, options["every"], checkpoint, stop=out_of_time, hurry=interrupted, report=report
+            trainer, measure, judge, options.every, checkpoint, stop=out_of_time, hurry=interrupted, report=report
         )
         if interrupted():
             raise KeyboardInterrupt
