@@ -1,14 +1,17 @@
-"""Pyomo models handed to HiGHS and SCIP, and what they say brought into our terms."""
+"""One class for "this model in that solver": subclasses say by data which model and which solver."""
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from hisopt.result import PROVEN, Limits, SolverResult, Termination
-from hisopt.solvers.base import Deadline, OutOfTime
+from typing_extensions import override
+
+from hisopt.problems import Allocation, Full, Joint, Problem
+from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
+from hisopt.solvers import engines
+from hisopt.solvers.base import Deadline, OutOfTime, P, Solver
 from hisopt.solvers.run.progress import report
 
 if TYPE_CHECKING:
@@ -16,168 +19,121 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hisopt.decision import Decision
-    from hisopt.problems import Problem
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "highs": {
-        "mip_feasibility_tolerance": 1e-9,
-        "primal_feasibility_tolerance": 1e-9,
-        "dual_feasibility_tolerance": 1e-9,
-    },
-    # SCIP's output goes through a pipe that a reader thread empties; with output on, that reader can block for ever
-    "scip_direct": {
-        "display/verblevel": 0,
-        "numerics/feastol": 1e-8,
-        "numerics/dualfeastol": 1e-9,
-        # with these reductions, and with Gomory cuts, SCIP 10 cut off optima of the full problem
-        "misc/allowstrongdualreds": False,
-        "misc/allowweakdualreds": False,
-        "separating/gomory/freq": -1,
-    },
-}
-_RELATIVE_GAP = 1e-9
+_MOST_WHOLE_SMS = 1e5
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Why the solver stopped, its dual bound, and whether the model's variables hold a solution."""
+class ModelSolver(Solver[P]):
+    """A Pyomo model of a problem, in a general solver.
 
-    termination: Termination
-    bound: float | None
-    solved: bool
-    message: str
-
-
-def optimise(
-    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None
-) -> Answer:
-    """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
-
-    The solver is given the objective in units of ``model.unit``, if it has one, against which its absolute tolerances
-    are small. HiGHS and SCIP report their bounds as they come, and their incumbents where ``read`` makes a decision of
-    the model's variables.
+    A subclass sets ``form``, the model's module below `hisopt.models` (``joint.natural``), and ``engine``
+    (`hisopt.solvers.engines`); ``watched`` where the form's ``build`` takes a function to call as it goes, which raises
+    when time is up. It overrides `refused` for problems that are not for the solver, and, where the model is a relaxation,
+    sets ``rounds`` and overrides `refine`.
     """
-    if name == "scip_direct":
-        _refuse_shifted_ranges(model)
-    stated, unit = model.value.expr, getattr(model, "unit", 1.0)
-    model.value.set_value(stated / unit)
-    try:
-        return _optimised(name, model, unit, limits, deadline, read)
-    finally:
-        model.value.set_value(stated)
 
+    guarantee = Guarantee.EXACT
+    form: ClassVar[str]
+    engine: ClassVar[str]
+    watched: ClassVar[bool] = False
+    rounds: ClassVar[int] = 1
 
-def _optimised(
-    name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
-) -> Answer:
-    from pyomo.contrib.solver.common.results import TerminationCondition as Condition
+    def refused(self, problem: P) -> SolverResult | None:  # noqa: ARG002
+        """Return the answer to a problem that needs no model or is not for this solver; None for all others."""
+        return None
 
-    solver = _reporting(name, deadline, read, unit)
-    options = dict(_OPTIONS[name])
-    if name == "scip_direct":
-        options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
-    else:
-        options["random_seed"] = limits.seed
-        late = Answer(Termination.TIME_LIMIT, None, False, f"{name}: the time passed while the model was stated")
+    def refine(self, model: Any, problem: P, decision: Decision, bound: float) -> bool:  # noqa: ARG002
+        """Cut the model's optimum off, where ``decision`` is worth less than it; False if there is nothing to cut off."""
+        return False
+
+    def module(self, problem: P) -> ModuleType:  # noqa: ARG002
+        """Return the module that states the problem."""
+        return import_module(f"hisopt.models.{self.form}")
+
+    def most_rounds(self, problem: P) -> int:  # noqa: ARG002
+        """Return how often the model may be solved, refined in between; 1 where it states the problem exactly."""
+        return self.rounds
+
+    def optimise(
+        self, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
+    ) -> engines.Answer:
+        """Solve a model and load the best solution into it."""
+        return engines.optimise(self.engine, model, limits, deadline, read)
+
+    @override
+    def solve(self, problem: P, limits: Limits) -> SolverResult:
+        """Build the model, solve it, refine it while it is a relaxation, and read the decision back; see `proven_only`."""
+        if (answer := self.refused(problem)) is not None:
+            return answer
+        return self._modelled(problem, limits)
+
+    def _modelled(self, problem: P, limits: Limits) -> SolverResult:
+        form, deadline = self.module(problem), Deadline(limits)
         try:
-            solver.set_instance(model)  # seconds for a large model, which HiGHS' own clock would leave out
+            model = form.build(problem, deadline.check) if self.watched else form.build(problem)
         except OutOfTime:
-            return late
-        for update in solver.config.auto_updates:
-            solver.config.auto_updates[update] = False
-        if deadline.passed:
-            return late
-    try:
-        results = solver.solve(
-            model,
-            time_limit=max(deadline.left, 0.1),
-            threads=limits.threads,
-            rel_gap=_RELATIVE_GAP,
-            abs_gap=0.0,
-            raise_exception_on_nonoptimal_result=False,
-            load_solutions=False,
-            solver_options=options,
-        )
-    except Exception as error:
-        if not str(error).startswith("SCIP:"):  # how PySCIPOpt reports SCIP's own failures
-            raise
-        return Answer(Termination.NUMERICAL_ERROR, None, False, str(error))
-    condition = results.termination_condition
-    if name == "highs" and condition is Condition.unknown and _interrupted(solver):
-        condition = Condition.interrupted  # which Pyomo 6.10.1 does not know of HiGHS
-    termination = {
-        Condition.convergenceCriteriaSatisfied: Termination.OPTIMAL,
-        Condition.maxTimeLimit: Termination.TIME_LIMIT,
-        Condition.interrupted: Termination.TIME_LIMIT,  # by our own callback
-        Condition.iterationLimit: Termination.ITERATION_LIMIT,
-        Condition.provenInfeasible: Termination.INFEASIBLE,
-        Condition.infeasibleOrUnbounded: Termination.INFEASIBLE,
-    }.get(condition, Termination.NUMERICAL_ERROR)
-    solved = results.incumbent_objective is not None and math.isfinite(results.incumbent_objective)
-    if solved:
-        results.solution_loader.load_vars()
-    bound = results.objective_bound
-    if bound is None or not math.isfinite(bound) or abs(bound) >= 1e19:
-        bound = None
-    else:
-        bound *= unit
-    return Answer(termination, bound, solved, f"{results.solver_name}: {condition.name}")
-
-
-def _reporting(name: str, deadline: Deadline, read: Callable[[], Decision] | None, unit: float) -> Any:
-    """Return a solver of a name that reports what it finds."""
-
-    def tell(new: bool, bound: float) -> None:
-        decision = None
-        if new and read is not None:
-            with suppress(ValueError, IndexError):  # a solution that rounds to no decision
-                decision = read()
-        report(decision, bound * unit if abs(bound) < 1e19 else None)
-
-    if name == "highs":
-        from hisopt.solvers.highs_progress import ReportingHighs
-
-        return ReportingHighs.of(tell, deadline)
-    from hisopt.solvers.scip_progress import ReportingScip
-
-    return ReportingScip.of(tell)
-
-
-def _interrupted(solver: Any) -> bool:
-    """Whether HiGHS ended because a callback of ours said so."""
-    from highspy import HighsModelStatus
-
-    return bool(solver._solver_model.getModelStatus() == HighsModelStatus.kInterrupt)
-
-
-def _refuse_shifted_ranges(model: Any) -> None:
-    """Raise ValueError for a constraint ``low <= 1 + x <= high``: Pyomo 6.10.1 moves its constant into SCIP wrongly."""
-    from pyomo.environ import Constraint
-    from pyomo.repn import generate_standard_repn
-
-    for constraint in model.component_data_objects(Constraint, active=True):
-        ranged = constraint.has_lb() and constraint.has_ub() and not constraint.equality
-        if ranged and generate_standard_repn(constraint.body, compute_values=True).constant:
-            raise ValueError(
-                f"{constraint.name}: a range with a constant in its body reaches SCIP shifted; move it out"
+            return SolverResult(
+                Termination.TIME_LIMIT, message=f"{self.engine}: the time passed while the model was built"
             )
+        most = self.most_rounds(problem)
+        relaxed = most > 1
+        bound: float | None = None
+        decision: Decision | None = None
+        for rounds in range(1, most + 1):
+            answer = self.optimise(model, limits, deadline, lambda: form.extract(model, problem))
+            bound = _tighter(problem, bound, answer.bound)
+            if not answer.solved:
+                break
+            decision = form.extract(model, problem)
+            if not relaxed:
+                break
+            report(decision, bound)
+            if answer.termination is not Termination.OPTIMAL or bound is None:
+                break
+            if not self.refine(model, problem, decision, bound):
+                break
+            if deadline.passed:
+                answer = replace(answer, termination=Termination.TIME_LIMIT)
+                break
+        else:
+            answer = replace(answer, termination=Termination.ITERATION_LIMIT)
+        details = {"rounds": rounds} if relaxed else {}
+        return proven_only(problem, SolverResult(answer.termination, decision, bound, answer.message, details))
 
 
-def solve_model(
-    name: str, form: ModuleType, problem: Problem, limits: Limits, *, watched: bool = False
-) -> SolverResult:
-    """Build a form of the problem, solve it and read the decision back; see `proven_only`.
+@dataclass(frozen=True)
+class InHighs(ModelSolver[P]):
+    """A linear model in HiGHS."""
 
-    ``watched`` says that the form's ``build`` takes a function to call as it goes, which raises when time is up.
+    engine = "highs"
+    packages = ("highspy", "pyomo")
+    requires = ("highspy",)
+
+
+@dataclass(frozen=True)
+class InScip(ModelSolver[P]):
+    """A model in SCIP, by PySCIPOpt; real or whole SMs.
+
+    Whole SMs so many that SCIP's tolerances of 1e-8 are worth some are refused: it proves what is not so.
     """
-    deadline = Deadline(limits)
-    try:
-        model = form.build(problem, deadline.check) if watched else form.build(problem)
-    except OutOfTime:
-        return SolverResult(Termination.TIME_LIMIT, message=f"{name}: the time passed while the model was built")
-    answer = optimise(name, model, limits, deadline, lambda: form.extract(model, problem))
-    decision = form.extract(model, problem) if answer.solved else None
-    return proven_only(problem, SolverResult(answer.termination, decision, answer.bound, answer.message))
+
+    engine = "scip_direct"
+    packages = ("pyscipopt", "pyomo")
+    requires = ("pyscipopt",)
+
+    def serves(self, problem: Problem) -> bool:
+        """The class's kinds, whole SMs and limits on sizes included."""
+        return isinstance(problem, self.problems)
+
+    @override
+    def refused(self, problem: P) -> SolverResult | None:
+        if not isinstance(problem, (Allocation, Joint, Full)) or not problem.whole_sms:
+            return None
+        budget = float(problem.instance.edge.sms)
+        if budget <= _MOST_WHOLE_SMS:
+            return None
+        return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")
 
 
 def proven_only(problem: Problem, result: SolverResult) -> SolverResult:
@@ -189,3 +145,10 @@ def proven_only(problem: Problem, result: SolverResult) -> SolverResult:
         return result
     message = f"{result.message}, but its tolerances leave a gap between its decision and its bound"
     return replace(result, termination=Termination.NUMERICAL_ERROR, message=message)
+
+
+def _tighter(problem: Problem, known: float | None, new: float | None) -> float | None:
+    """The tighter of two bounds on a problem's optimum; each round's model is a relaxation of the problem."""
+    if known is None or new is None:
+        return new if known is None else known
+    return min(known, new) if problem.maximise else max(known, new)

@@ -43,14 +43,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "allocation.closed_form:EqualClusters",
         "allocation.conic:CvxpyClarabel",
         "allocation.conic:CvxpyScs",
-        "pyomo_scip:AllocationScip",
+        "allocation.natural:AllocationScip",
         "allocation.whole:IntegerAllocation",
         "allocation.whole:RoundDown",
     ),
     "joint": (
         "joint.exact:JointExact",
         "joint.whole:JointExactInteger",
-        "pyomo_scip:JointScip",
+        "joint.natural:JointScip",
         "joint.milp:JointMilp",
         "joint.alternating:Alternating",
         "joint.greedy:Greedy",
@@ -67,11 +67,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         "full.type_bound:TypeBound",
         "full.two_stage:TwoStage",
         "full.local_search:PartitionSearch",
-        "pyomo_scip:FullScip",
+        "full.natural:FullScip",
     ),
     "steps": (
         "steps.enumeration:Enumeration",
-        "steps.enumeration:StepsMilp",
+        "steps.milp:StepsMilp",
         "policy.learned:Hid",
     ),
     "meg": (
@@ -83,6 +83,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "meg.baselines:RandomPolicy",
     ),
 }
+
+ON_REQUEST = ("by_name:PyomoSolver",)  # of every kind, and run only where they are asked for
 
 
 def registered(kind: str | type[Problem]) -> list[Solver[Any]]:
@@ -102,7 +104,7 @@ def select(kind: str, specifications: Iterable[str]) -> list[Solver[Any]]:
 
 def check_names(specifications: Iterable[str]) -> None:
     """Raise `InputError` for what no kind of problem has, for bad options, and for one's own solver whose name is taken."""
-    known = {solver.name for kind in TABLE for solver in _classes(kind)}
+    known = {solver.name for kind in TABLE for solver in (*_classes(kind), *on_request(kind))}
     own: dict[str, str] = {}
     for text in dict.fromkeys(specifications):
         target, _ = _split(text)
@@ -128,7 +130,7 @@ def parse(text: str, kind: str) -> Solver[Any] | None:
     if ":" in target:
         solver = load_class(target)
         return _with_options(text, solver, options) if _solves(solver, kind) else None
-    for solver in _classes(kind):
+    for solver in (*_classes(kind), *on_request(kind)):
         if solver.name == target:
             return _with_options(text, solver, options)
     return None
@@ -203,6 +205,12 @@ def _classes(kind: str) -> tuple[type[Solver[Any]], ...]:
 
 def _solves(solver: type[Solver[Any]], kind: str) -> bool:
     return any(problem.kind == kind for problem in solver.problems)
+
+
+def on_request(kind: str) -> tuple[type[Solver[Any]], ...]:
+    """Return the solvers of a kind that run only where they are asked for, by name and options."""
+    classes = (_resolve(f"hisopt.solvers.{target}") for target in ON_REQUEST)
+    return tuple(solver for solver in classes if _solves(solver, kind))
 
 
 @cache

@@ -12,7 +12,7 @@ def print_solvers(style: str | None) -> None:
     from io import StringIO
 
     from hisopt.files import deliver
-    from hisopt.solvers.registry import TABLE, registered
+    from hisopt.solvers.registry import TABLE, on_request, registered
 
     rows = [
         (
@@ -23,7 +23,7 @@ def print_solvers(style: str | None) -> None:
             (solver.__doc__ or "").splitlines()[0],
         )
         for kind in TABLE
-        for solver in registered(kind)
+        for solver in (*registered(kind), *(requested() for requested in on_request(kind)))
     ]
     columns = ("problem", "solver", "guarantee", "available", "what it does")
     text = StringIO()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hisopt.problems import Joint
 
 _TANGENTS = 17
+_TOLERANCE = 1e-9  # of the coupling term, relative to the utility or its terms
 
 
 def build(problem: Joint) -> pyo.ConcreteModel:
@@ -58,6 +59,11 @@ def refine(model: pyo.ConcreteModel, problem: Joint, tolerance: float) -> bool:
         return False
     _add_tangent(model, problem, load)
     return True
+
+
+def tolerance(model: pyo.ConcreteModel) -> float:
+    """Return the error of the coupling term that is none at the model's current point."""
+    return _TOLERANCE * max(float(model.unit), abs(float(pyo.value(model.value))))
 
 
 def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:

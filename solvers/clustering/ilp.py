@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from hisopt.problems import Clustering, Problem
-from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.backend import optimise, proven_only, solve_model
-from hisopt.solvers.base import Deadline, Solver
+from hisopt.solvers.backend import InHighs, InScip
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+
+if TYPE_CHECKING:
+    from hisopt.decision import Decision
+    from hisopt.result import SolverResult
 
 _SHARP = 1e-7  # gap up to which SCIP's bound stands beside its partition
 
 
 @dataclass(frozen=True)
-class IlpHighs(Solver[Clustering]):
+class IlpHighs(InHighs[Clustering]):
     """(26) with linearised products in HiGHS; of the three criteria only ``sum`` is linear."""
 
     name = "ilp-highs"
     problems = (Clustering,)
-    guarantee = Guarantee.EXACT
-    packages = ("highspy", "pyomo")
-    requires = ("highspy",)
+    form = "clustering.assignment"
 
     def serves(self, problem: Problem) -> bool:
         """The criterion ``sum``, with or without limits on sizes."""
         return isinstance(problem, Clustering) and problem.criterion == "sum"
 
     @override
-    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        from hisopt.models.clustering import assignment
-
-        if (answer := impossible(problem)) is not None:
-            return answer
-        return solve_model("highs", assignment, problem, limits)
+    def refused(self, problem: Clustering) -> SolverResult | None:
+        return impossible(problem)
 
 
 @dataclass(frozen=True)
-class IlpScip(Solver[Clustering]):
+class IlpScip(InScip[Clustering]):
     """The variables of (26) in SCIP: ``sum`` as printed, ``mean`` and ``centroid`` with quadratic definitions.
 
     SCIP's tolerance of 1e-8 on t^2 <= |s|^2 lets t be 1e-4 where s vanishes. Where its bound lies above the value of its
@@ -49,29 +46,17 @@ class IlpScip(Solver[Clustering]):
 
     name = "ilp-scip"
     problems = (Clustering,)
-    guarantee = Guarantee.EXACT
-    packages = ("pyscipopt", "pyomo")
-    requires = ("pyscipopt",)
-
-    def serves(self, problem: Problem) -> bool:
-        """Every criterion, with or without limits on sizes."""
-        return isinstance(problem, Clustering)
+    form = "clustering.assignment"
+    rounds = 1000
 
     @override
-    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
+    def refused(self, problem: Clustering) -> SolverResult | None:
+        return impossible(problem)
+
+    @override
+    def refine(self, model: Any, problem: Clustering, decision: Decision, bound: float) -> bool:
         from hisopt.models.clustering import assignment
 
-        if (refusal := impossible(problem)) is not None:
-            return refusal
-        deadline = Deadline(limits)
-        model = assignment.build(problem)
-        while True:
-            answer = optimise("scip_direct", model, limits, deadline, lambda: assignment.extract(model, problem))
-            decision = assignment.extract(model, problem) if answer.solved else None
-            result = SolverResult(answer.termination, decision, answer.bound, answer.message)
-            if result.termination is not Termination.OPTIMAL or decision is None or answer.bound is None:
-                return result
-            if problem.criterion != "centroid" or problem.gap(decision, answer.bound) <= _SHARP:
-                return proven_only(problem, result)
-            if deadline.passed or not assignment.limit_worth(model, problem, decision):
-                return replace(result, termination=Termination.NUMERICAL_ERROR)
+        if problem.criterion != "centroid" or problem.gap(decision, bound) <= _SHARP:
+            return False
+        return assignment.limit_worth(model, problem, decision)

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from hisopt.problems import Clustering, Problem
-from hisopt.result import Guarantee, Limits, SolverResult
-from hisopt.solvers.backend import solve_model
-from hisopt.solvers.base import Solver
+from hisopt.solvers.backend import InHighs
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+
+if TYPE_CHECKING:
+    from hisopt.result import SolverResult
 
 
 @dataclass(frozen=True)
-class PairsHighs(Solver[Clustering]):
+class PairsHighs(InHighs[Clustering]):
     """Pair variables with triangle inequalities: ``sum`` with representatives, ``mean`` with sizes as binaries."""
 
     name = "pairs-highs"
     problems = (Clustering,)
-    guarantee = Guarantee.EXACT
-    packages = ("highspy", "pyomo")
-    requires = ("highspy",)
+    form = "clustering.pairs"
+    watched = True
 
     def serves(self, problem: Problem) -> bool:
         """The criteria ``sum`` and ``mean``, with or without limits on sizes."""
         return isinstance(problem, Clustering) and problem.criterion in ("sum", "mean")
 
     @override
-    def solve(self, problem: Clustering, limits: Limits) -> SolverResult:
-        from hisopt.models.clustering import pairs
-
-        if (answer := impossible(problem)) is not None:
-            return answer
-        return solve_model("highs", pairs, problem, limits, watched=True)
+    def refused(self, problem: Clustering) -> SolverResult | None:
+        return impossible(problem)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from hisopt.decision import Decision
 from hisopt.problems import Meg, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.backend import solve_model
+from hisopt.solvers.backend import InHighs
 from hisopt.solvers.base import Solver
 from hisopt.solvers.meg.baselines import within
 
@@ -183,14 +183,12 @@ def moving(problem: Meg) -> MovingCmdp:
 
 
 @dataclass(frozen=True)
-class MegHighs(Solver[Meg]):
+class MegHighs(InHighs[Meg]):
     """The linear program stated in Pyomo, with the flow balance of a Markov channel, in HiGHS."""
 
     name = "lp-highs"
     problems = (Meg,)
-    guarantee = Guarantee.EXACT
-    requires = ("highspy",)
-    packages = ("highspy", "pyomo")
+    form = "meg"
 
     @override
     def serves(self, problem: Problem) -> bool:
@@ -200,10 +198,12 @@ class MegHighs(Solver[Meg]):
         return isinstance(problem, Meg) and coefficients(problem) <= LARGEST
 
     @override
-    def solve(self, problem: Meg, limits: Limits) -> SolverResult:
-        from hisopt.models import meg
+    def refused(self, problem: Meg) -> SolverResult | None:
+        return blocked(problem)
 
-        found = blocked(problem) or solve_model("highs", meg, problem, limits)
+    @override
+    def solve(self, problem: Meg, limits: Limits) -> SolverResult:
+        found = super().solve(problem, limits)
         if found.decision is None or found.termination is not Termination.OPTIMAL:
             return found
         policy = within(

@@ -151,7 +151,7 @@ def beats(problem: Problem, objective: float, bound: float, scale: float) -> boo
 def contradictions(runs: Iterable[Run]) -> list[str]:
     """Return one line for each claim that the runs of one problem refute."""
     runs = list(runs)
-    lines = [f"{run.problem.label}: {run.solver.name}: {reason}" for run in runs for reason in run.refuted]
+    lines = [f"{run.problem.label}: {run.solver.label}: {reason}" for run in runs for reason in run.refuted]
     for claim in runs:
         infeasible = claim.termination is Termination.INFEASIBLE
         if claim.bound is None and not infeasible:
@@ -161,11 +161,11 @@ def contradictions(runs: Iterable[Run]) -> list[str]:
                 continue
             if infeasible:
                 lines.append(
-                    f"{claim.problem.label}: {claim.solver.name} claims infeasible, {other.solver.name} has a solution"
+                    f"{claim.problem.label}: {claim.solver.label} claims infeasible, {other.solver.label} has a solution"
                 )
             elif claim.bound is not None and beats(claim.problem, other.objective, claim.bound, other.scale):
                 lines.append(
-                    f"{claim.problem.label}: {other.solver.name} has {other.objective:.9g}, "
-                    f"beyond the bound {claim.bound:.9g} claimed by {claim.solver.name}"
+                    f"{claim.problem.label}: {other.solver.label} has {other.objective:.9g}, "
+                    f"beyond the bound {claim.bound:.9g} claimed by {claim.solver.label}"
                 )
     return lines

@@ -12,7 +12,6 @@ from hisopt.decision import Decision
 from hisopt.equations import cluster_sizes, given_quality, icc_step_costs, transmission_cost
 from hisopt.problems import Steps
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
-from hisopt.solvers.backend import solve_model
 from hisopt.solvers.base import Solver
 
 if TYPE_CHECKING:
@@ -67,20 +66,3 @@ def _argmax_within(value: FloatArray, top: IntArray) -> IntArray:
     """First index of each row's largest entry among 0 .. top."""
     masked = np.where(np.arange(value.shape[1])[None, :] <= top[:, None], value, -np.inf)
     return np.asarray(masked.argmax(axis=1))
-
-
-@dataclass(frozen=True)
-class StepsMilp(Solver[Steps]):
-    """The ICC model's mixed-integer linear program in HiGHS."""
-
-    name = "milp-highs"
-    problems = (Steps,)
-    guarantee = Guarantee.EXACT
-    packages = ("highspy", "pyomo")
-    requires = ("highspy",)
-
-    @override
-    def solve(self, problem: Steps, limits: Limits) -> SolverResult:
-        from hisopt.models import steps as icc
-
-        return solve_model("highs", icc, problem, limits)

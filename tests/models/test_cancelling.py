@@ -15,7 +15,7 @@ from hisopt.experiments.campaigns import brute_force, edge_instances
 from hisopt.instances import QualityTable
 from hisopt.models import cancelling, export, full
 from hisopt.problems import Full
-from hisopt.solvers.pyomo_scip import FullScip
+from hisopt.solvers.full.natural import FullScip
 
 if TYPE_CHECKING:
     from pathlib import Path

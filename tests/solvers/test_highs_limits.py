@@ -10,7 +10,7 @@ import pytest
 from hisopt import Clustering, Instance, Limits, Termination
 from hisopt.instances.scenario import PRESETS
 from hisopt.models.clustering import pairs
-from hisopt.solvers import backend
+from hisopt.solvers import backend, engines
 from hisopt.solvers.base import Deadline, OutOfTime
 from hisopt.solvers.clustering.pairs import PairsHighs
 
@@ -38,9 +38,9 @@ def test_highs_that_a_callback_interrupts_says_time_limit() -> None:
     problem = sampled(9)
     model = pairs.build(problem)
     assert (
-        backend.optimise("highs", model, Limits(time_s=60), Patience(float("inf"))).termination is Termination.OPTIMAL
+        engines.optimise("highs", model, Limits(time_s=60), Patience(float("inf"))).termination is Termination.OPTIMAL
     )
-    answer = backend.optimise("highs", pairs.build(problem), Limits(time_s=60), Patience(40))
+    answer = engines.optimise("highs", pairs.build(problem), Limits(time_s=60), Patience(40))
     assert answer.termination is Termination.TIME_LIMIT
     assert "interrupted" in answer.message
 
@@ -54,6 +54,6 @@ def test_a_model_whose_building_takes_the_time_ends_at_the_limit(monkeypatch: py
 
 
 def test_stating_a_model_to_highs_looks_at_the_clock() -> None:
-    solver = backend._reporting("highs", Patience(0), None, 1.0)
+    solver = engines._reporting("highs", Patience(0), None, 1.0)
     with pytest.raises(OutOfTime):
         solver._add_constraints([SimpleNamespace()])

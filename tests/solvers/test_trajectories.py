@@ -9,6 +9,7 @@ import pytest
 
 from hisopt import PRESETS, Decision, Guarantee, Limits, SolverResult, Termination
 from hisopt.problems import Clustering, Full, Joint, Problem, problem_of
+from hisopt.solvers.allocation.natural import AllocationScip
 from hisopt.solvers.base import Solver
 from hisopt.solvers.clustering.branch_bound.search import BranchBound
 from hisopt.solvers.clustering.hac import clustered
@@ -16,12 +17,13 @@ from hisopt.solvers.clustering.ilp import IlpHighs, IlpScip
 from hisopt.solvers.clustering.pairs import PairsHighs
 from hisopt.solvers.clustering.refined_hac import HacRefined
 from hisopt.solvers.full.local_search import PartitionSearch
+from hisopt.solvers.full.natural import FullScip
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.joint.exact import JointExact
 from hisopt.solvers.joint.local_search import LocalSearch
 from hisopt.solvers.joint.milp import JointMilp
+from hisopt.solvers.joint.natural import JointScip
 from hisopt.solvers.joint.whole import JointExactInteger
-from hisopt.solvers.pyomo_scip import AllocationScip, FullScip, JointScip
 from hisopt.solvers.run import progress
 from hisopt.solvers.run.progress import listening, report
 
