@@ -45,14 +45,14 @@ def build(
     pairs = list(model.occupancy.values())
     model.value = pyo.Objective(expr=linear(reward[kept], pairs), sense=pyo.maximize)
     model.limit = pyo.Constraint(
-        range(len(limits)), rule=lambda m, k: linear(costs[k][kept], pairs) <= float(limits[k])
+        range(len(limits)), rule=lambda _, k: linear(costs[k][kept], pairs) <= float(limits[k])
     )
     gamma = 1.0 if discount is None else discount
     # coefficient of d(s, a) in the balance of s': 1 where s = s', less gamma P(s' | s, a)
     balance = np.eye(states)[:, None, :] - gamma * transition
     entering = np.zeros(states) if discount is None or start is None else (1 - discount) * start
     model.balance = pyo.Constraint(
-        model.states, rule=lambda m, s: linear(balance[:, :, s][kept], pairs) == float(entering[s])
+        model.states, rule=lambda _, s: linear(balance[:, :, s][kept], pairs) == float(entering[s])
     )
     if discount is None:
         model.whole = pyo.Constraint(expr=linear(np.ones(len(pairs)), pairs) == 1.0)

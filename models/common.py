@@ -73,7 +73,7 @@ def add_sms(
     at the optimum, both in utility; ``least`` bounds whole SMs from below.
     """
     budget, unit = sms_budget(problem), model.unit
-    model.cost = pyo.Var(model.clusters, bounds=lambda m, k: (0, ROOM * most(k) / unit))
+    model.cost = pyo.Var(model.clusters, bounds=lambda _, k: (0, ROOM * most(k) / unit))
     if problem.whole_sms:
         model.sms = pyo.Var(model.clusters, domain=pyo.Integers, bounds=(least, max(budget, least)))
         amount, part, limit = model.sms, 1.0, budget

@@ -207,7 +207,7 @@ def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
     load = np.sqrt((base + slope * users) * (limits.common_max + limits.edge_max * users))
     # at the optimum t_m = sqrt(c_m W_m) S / V with S at most M of the largest load; whole SMs are at least 1
     most = float(load**2 if problem.whole_sms else load**2 * instance.max_clusters / float(instance.edge.sms))
-    add_sms(model, problem, lambda k: (base + slope * model.size[k]) * model.work[k], lambda k: most)
+    add_sms(model, problem, lambda k: (base + slope * model.size[k]) * model.work[k], lambda _: most)
     largest = limits.common_max + limits.edge_max * users
     if problem.whole_sms and largest:  # work that costs nothing needs an SM, too
         model.served_by = pyo.Constraint(model.clusters, rule=lambda m, k: largest * m.sms[k] >= m.work[k])

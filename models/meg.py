@@ -50,7 +50,7 @@ def build(problem: Meg) -> pyo.ConcreteModel:
     model.value = pyo.Objective(expr=linear(process.reward[process.allowed], taken), sense=pyo.maximize)
     model.limit = pyo.Constraint(
         range(len(process.limits)),
-        rule=lambda m, k: linear(process.costs[k][process.allowed], taken) <= float(process.limits[k]),
+        rule=lambda _, k: linear(process.costs[k][process.allowed], taken) <= float(process.limits[k]),
     )
     inside = [[m for m in range(actions) if process.allowed[h, m]] for h in range(bins)]
     model.marginal = pyo.Constraint(

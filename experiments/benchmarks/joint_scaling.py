@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from hisopt import PRESETS, Limits
 from hisopt.instances import Instance
 from hisopt.problems import Joint
-from hisopt.result import relative_gap
 from hisopt.solvers.joint.exact import JointExact
 
 SIZES = (
@@ -76,11 +75,9 @@ def main(largest: int, seeds: int, threads: int) -> None:
                     start = time.perf_counter()
                     result = JointExact().solve(problem, Limits(time_s=120, memory_gb=20))
                     slowest = max(slowest, time.perf_counter() - start)
-                assert result.decision is not None
-                assert result.bound is not None
-                objective = problem.evaluate(result.decision).objective
-                assert objective is not None
-                gap, extra = max(gap, relative_gap(objective, result.bound)), max(extra, memory.extra)
+                if result.decision is None or result.bound is None:
+                    raise SystemExit(f"{problem.label}: {users} users, seed {seed}: {result.termination.value}")
+                gap, extra = max(gap, problem.gap(result.decision, result.bound)), max(extra, memory.extra)
                 ended.add(result.termination.value)
             kind = "whole" if whole else "real"
             a_user = f"{extra / users:13.0f}" if users >= 10**5 else f"{'-':>13}"

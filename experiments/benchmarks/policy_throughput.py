@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 from hisopt.commands.common import run_command
 
@@ -47,6 +48,7 @@ def theirs(settings: Settings, updates: int) -> float:
     from hisopt.solvers.policy.environment import StepsEnv
 
     class Task(PettingZooClass):  # type: ignore[misc]
+        @override
         def get_env_fun(self, num_envs: int, continuous_actions: bool, seed: int | None, device: Any) -> Any:
             def make() -> Any:
                 env = StepsEnv(settings.scenario, settings.reward, settings.observation, decision_points=16)
@@ -54,6 +56,7 @@ def theirs(settings: Settings, updates: int) -> float:
 
             return make
 
+        @override
         def has_render(self, env: Any) -> bool:
             return False
 
@@ -69,6 +72,7 @@ def theirs(settings: Settings, updates: int) -> float:
         def has_state(self) -> bool:
             return False
 
+        @override
         def max_steps(self, env: Any) -> int:
             return 16
 

@@ -89,7 +89,7 @@ def solve_here(problem: Problem, solver: Solver[Any], limits: Limits) -> Run | F
     solver.prepare()
     over = False
 
-    def alarm(signum: int, frame: FrameType | None) -> None:
+    def alarm(_signum: int, _frame: FrameType | None) -> None:
         if not over:
             raise Hang
 
@@ -145,8 +145,7 @@ def judge(problem: Problem, optimum: Optimum | None, outcomes: list[Run | Findin
     found = [outcome for outcome in outcomes if isinstance(outcome, Finding)]
     found += [Finding("contradiction", "", line) for line in contradictions(runs)]
     scale = 0.0
-    if optimum is not None and optimum.decision is not None:
-        assert optimum.value is not None
+    if optimum is not None and optimum.decision is not None and optimum.value is not None:
         told = problem.evaluate(optimum.decision)
         scale = told.scale
         if not told.feasible or told.objective is None or not _near(told.objective, optimum.value, scale):

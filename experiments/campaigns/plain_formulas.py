@@ -84,8 +84,7 @@ def similarities(instance: Instance | IccInstance, labels: IntArray) -> FloatArr
     """phi_n: given, or by the rule of the public prompt; 0 in a cluster whose embeddings sum to zero."""
     if instance.similarity is not None:
         return instance.similarity
-    vectors, rule = instance.embeddings, instance.public_prompt
-    assert vectors is not None
+    vectors, rule = np.asarray(instance.embeddings), instance.public_prompt
     phi = np.zeros(instance.users)
     for m in set(labels.tolist()):
         own = np.flatnonzero(labels == m)

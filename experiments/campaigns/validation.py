@@ -98,8 +98,7 @@ class Campaign:
 
     def theorem_1(self, given: Instance, common: np.ndarray, edge: np.ndarray) -> dict[str, float]:
         """KKT residuals of the closed form and what rounding down costs: at the optimal steps, or the middle ones if idle."""
-        middle, labels = given.steps.middle(), given.clusters
-        assert labels is not None
+        middle, labels = given.steps.middle(), given.labels
         busy = [m for m in range(given.max_clusters) if (labels == m).any()]
         if len(busy) < 2 or not all((common + edge)[labels == m].any() for m in busy):
             common, edge = np.full(given.users, middle[0]), np.full(given.users, middle[1])
@@ -110,8 +109,7 @@ class Campaign:
         cost, budget = given_work_costs(instance), float(instance.edge.sms)
         sms, price = np.array(closed["decision"]["sms"]), closed["details"]["price_of_an_sm"]
         used = cost > 0
-        value = problem.evaluate(Decision(sms=optimal_sms(cost, budget))).objective
-        assert value is not None
+        value = problem.evaluate(Decision(sms=optimal_sms(cost, budget))).objective or np.nan
         return {
             "kkt_stationarity": float(np.abs(cost[used] / sms[used] ** 2 / price - 1).max()),
             "kkt_budget": abs(float(sms.sum()) / budget - 1),

@@ -61,7 +61,7 @@ class Experiment(ABC):
     def findings(self, rows: pd.DataFrame) -> Iterator[Finding]:
         """Yield the verdict on each item that this experiment judges."""
 
-    def figure(self, rows: pd.DataFrame) -> Figure | None:
+    def figure(self, rows: pd.DataFrame) -> Figure | None:  # noqa: ARG002
         """Return the figure, where there is one."""
         return None
 

@@ -104,7 +104,7 @@ def _listen() -> None:
         return
     terminals = [number for number in (0, 1, 2) if os.isatty(number)]
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:  # the terminal is gone: whatever writes to it would fail
             nothing = os.open(os.devnull, os.O_RDWR)
             for terminal in terminals:

@@ -76,7 +76,7 @@ def fit_bin(steps: FloatArray, scores: FloatArray, pairs: IntArray | None = None
     return row | {"standard_errors": np.sqrt(np.diag(covariance)).tolist()}
 
 
-def _jacobian(steps: FloatArray, scale: float, slope: float, middle: float, floor: float) -> FloatArray:
+def _jacobian(steps: FloatArray, scale: float, slope: float, middle: float, _: float) -> FloatArray:
     """Derivatives of `hiqm` by L, K, B and G, shape (n, 4)."""
     import numpy as np
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from diffusers import FluxPipeline, StableDiffusion3Pipeline
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from hisopt.errors import InputError
 
@@ -63,15 +64,16 @@ class Family(Protocol):
         """Return the options of a call that begins at step ``first`` of ``total`` and counts its steps from 0."""
 
 
-class StableDiffusion3:
+class StableDiffusion3(Family):
     """Stable Diffusion 3 and 3.5: classifier-free guidance where the scale is above 1, up to three text encoders."""
 
+    @override
     def guided(self, guidance: float, options: dict[str, Any]) -> bool:
-        """See `Family`."""
         return guidance > 1
 
+    @override
     def encode(self, pipe: Any, texts: Sequence[Texts], options: dict[str, Any], negative: bool) -> list[Embedding]:
-        """See `Family`; ``clip_skip`` does not act on negative prompts, as in the pipeline."""
+        """Encode; ``clip_skip`` does not act on negative prompts, as in the pipeline."""
         first, second, third = (list(part) for part in zip(*texts, strict=True))
         settings = _chosen(options, ("max_sequence_length",) if negative else ("max_sequence_length", "clip_skip"))
         tokens, _, pooled, _ = pipe.encode_prompt(
@@ -80,16 +82,18 @@ class StableDiffusion3:
         )  # fmt: skip
         return _rows(tokens, pooled)
 
+    @override
     def noise(
         self, pipe: Any, generators: Sequence[Generator], height: int, width: int, dtype: Any, device: Any
     ) -> list[Tensor]:
-        """See `Family`: latents (1, C, H, W)."""
+        """Latents (1, C, H, W)."""
         channels = pipe.transformer.config.in_channels
         drawn = pipe.prepare_latents(len(generators), channels, height, width, dtype, device, list(generators))
         return list(drawn.split(1))
 
+    @override
     def continued(self, options: dict[str, Any], first: int, total: int) -> dict[str, Any]:
-        """See `Family`: skip-layer guidance acts on the steps i with T start < i < T stop of the whole schedule."""
+        """Skip-layer guidance acts on the steps i with T start < i < T stop of the whole schedule."""
         if options.get("skip_guidance_layers") is None:
             return options
         defaults = inspect.signature(StableDiffusion3Pipeline.__call__).parameters
@@ -105,15 +109,16 @@ class StableDiffusion3:
         }
 
 
-class Flux:
+class Flux(Family):
     """FLUX.1: its guidance scale is an input of the model; negative prompts act where ``true_cfg_scale`` is above 1."""
 
+    @override
     def guided(self, guidance: float, options: dict[str, Any]) -> bool:
-        """See `Family`."""
         return bool(options.get("true_cfg_scale", 1.0) > 1)
 
+    @override
     def encode(self, pipe: Any, texts: Sequence[Texts], options: dict[str, Any], negative: bool) -> list[Embedding]:
-        """See `Family`: CLIP reads the first text, T5 the second."""
+        """CLIP reads the first text, T5 the second."""
         first, second, _ = (list(part) for part in zip(*texts, strict=True))
         tokens, pooled, _ = pipe.encode_prompt(
             prompt=first, prompt_2=second, device=pipe._execution_device, lora_scale=_lora_scale(options),
@@ -121,17 +126,18 @@ class Flux:
         )  # fmt: skip
         return _rows(tokens, pooled)
 
+    @override
     def noise(
         self, pipe: Any, generators: Sequence[Generator], height: int, width: int, dtype: Any, device: Any
     ) -> list[Tensor]:
-        """See `Family`: latents (1, tokens, 4 C), packed two by two."""
+        """Latents (1, tokens, 4 C), packed two by two."""
         channels = pipe.transformer.config.in_channels // 4
         drawn, _ = pipe.prepare_latents(len(generators), channels, height, width, dtype, device, list(generators))
         return list(drawn.split(1))
 
+    @override
     def continued(self, options: dict[str, Any], first: int, total: int) -> dict[str, Any]:
-        """See `Family`: nothing depends on a step's number."""
-        return options
+        return options  # nothing depends on a step's number
 
 
 def family(pipe: Any) -> Family:

@@ -77,8 +77,10 @@ class Meter(Protocol):
     """Measures work on one processor."""
 
     device: str
-    sms: int | None
-    """SMs that work can be confined to parts of; None where it cannot."""
+
+    @property
+    def sms(self) -> int | None:
+        """SMs that work can be confined to parts of; None where it cannot."""
 
     def describe(self) -> dict[str, Any]:
         """Name, size and driver of the processor, and its idle power: to be called before any work."""
@@ -105,7 +107,7 @@ class CpuMeter:
         """Name and threads."""
         return {"name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
 
-    def time(self, work: Work, sms: int | None = None, way: str = "stream") -> Timing:
+    def time(self, work: Work, sms: int | None = None, way: str = "stream") -> Timing:  # noqa: ARG002
         """Repeat the work; it cannot be confined."""
         if sms is not None:
             raise Unavailable("only a GPU has SMs")
@@ -151,7 +153,7 @@ class CudaMeter:
             raise Unavailable("there is no CUDA device")
         self._index = torch.cuda.current_device()
         self._properties = torch.cuda.get_device_properties(self._index)
-        self.sms: int | None = self._properties.multi_processor_count
+        self.sms: int = self._properties.multi_processor_count
         self._board = Board(str(getattr(self._properties, "uuid", "")))
         self._last_end: float | None = None
 
@@ -186,7 +188,6 @@ class CudaMeter:
 
     def time(self, work: Work, sms: int | None = None, way: str = "stream") -> Timing:
         """Repeat the work, on some of the SMs if asked; time, clock, power and energy are of the same repetitions."""
-        assert self.sms is not None
         if self._last_end is not None:
             self.sleep(max(0.0, self._last_end + self.window.rest_s - self.clock()))
         self._board.lost.clear()
@@ -245,7 +246,6 @@ class CudaMeter:
         if sms is None or sms == self.sms:
             yield torch.cuda.current_stream(), self.sms
             return
-        assert self.sms is not None
         with confined(self._index, sms, self.sms, way, lost) as found:
             yield found
 

@@ -34,7 +34,7 @@ class Records:
         about = json.loads(json.dumps(about))
         lines = self._whole_lines(path)
         if not lines:
-            self._write({"about": about})
+            self._write(path, {"about": about})
             return
         try:
             first, *rest = (json.loads(line) for line in lines)
@@ -54,12 +54,11 @@ class Records:
         """Keep a sample; raise `InputError` where the file cannot be written."""
         self.samples[key] = json.loads(json.dumps(sample, allow_nan=False))
         if self.path is not None:
-            self._write({"key": key, "sample": sample})
+            self._write(self.path, {"key": key, "sample": sample})
 
-    def _write(self, line: dict[str, Any]) -> None:
-        assert self.path is not None
+    def _write(self, path: Path, line: dict[str, Any]) -> None:
         try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
                 data = (json.dumps(line, allow_nan=False) + "\n").encode()
                 while data:
@@ -68,7 +67,7 @@ class Records:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror}") from None
+            raise InputError(f"{path}: {error.strerror}") from None
 
     @staticmethod
     def _whole_lines(path: Path) -> list[str]:

@@ -105,11 +105,11 @@ class Scenario:
             common["clusters"] = rng.permutation(np.arange(n) % self.max_clusters)
         else:
             corpus = corpus or shipped()
-            chosen = self._draw_prompts(rng, corpus)
+            chosen = self._draw_prompts(rng, corpus, self.subjects)
             common["prompts"] = tuple(corpus.prompts[i] for i in chosen)
             common["embeddings"] = corpus.embeddings[chosen]
         try:
-            if self.model == "icc":
+            if self.model == IccInstance.model:
                 return IccInstance(device_frequency_hz=rng.uniform(*self.device_frequency_hz, n), **common)
             budget = rng.integers(self.edge_sms[0], self.edge_sms[1], endpoint=True)
             device_sms = rng.integers(self.device_sms[0], self.device_sms[1], n, endpoint=True)
@@ -128,7 +128,7 @@ class Scenario:
         except ValidationError as error:
             raise InputError(first_error(error)) from None
 
-    def _draw_prompts(self, rng: np.random.Generator, corpus: Corpus) -> IntArray:
+    def _draw_prompts(self, rng: np.random.Generator, corpus: Corpus, subjects: int) -> IntArray:
         """Return the indices of ``users`` prompts: subjects at random, and as many more as are needed to fill them."""
         if self.users > len(corpus.prompts):
             raise InputError(
@@ -138,8 +138,7 @@ class Scenario:
         names = sorted(set(corpus.subjects))
         order = rng.permutation(len(names))
         labels = np.array([names.index(subject) for subject in corpus.subjects])
-        assert self.subjects is not None
-        for count in range(min(self.subjects, len(names)), len(names) + 1):
+        for count in range(min(subjects, len(names)), len(names) + 1):
             pool = np.flatnonzero(np.isin(labels, order[:count]))
             if len(pool) >= self.users:
                 break

@@ -28,7 +28,7 @@ def build(problem: Allocation) -> pyo.ConcreteModel:
     optimum = float(np.sqrt(cost).sum() ** 2 / float(problem.instance.edge.sms))  # with real SMs
     model.unit = optimum or 1.0
     most = float(cost.sum()) if problem.whole_sms else optimum  # whole SMs cost at most what one each costs
-    add_sms(model, problem, lambda k: float(cost[k]), lambda k: most, least=1)
+    add_sms(model, problem, lambda k: float(cost[k]), lambda _: most, least=1)
     model.value = pyo.Objective(expr=model.unit * sum(model.cost[k] for k in model.clusters), sense=pyo.minimize)
     return model
 

@@ -112,7 +112,7 @@ def limit_worth(model: pyo.ConcreteModel, problem: Clustering, decision: Decisio
     return bool(members)
 
 
-def extract(model: pyo.ConcreteModel, problem: Clustering) -> Decision:
+def extract(model: pyo.ConcreteModel, _: Clustering) -> Decision:
     """Return the labels."""
     return Decision(clusters=extract_labels(model))
 

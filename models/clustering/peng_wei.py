@@ -50,7 +50,7 @@ def build(problem: Clustering) -> Model:
     return Model(program, matrix, rows, nonnegative, unit)
 
 
-def insert(model: Model, problem: Clustering, decision: Decision) -> None:
+def insert(model: Model, _: Clustering, decision: Decision) -> None:
     """Set Z to the matrix of a partition."""
     labels = decision.labels
     together = labels[:, None] == labels[None, :]

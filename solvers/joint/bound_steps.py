@@ -35,7 +35,7 @@ def candidates(members: Members, deadline: Deadline | None = None) -> tuple[IntA
     best = np.full(starts[-1], -np.inf)
     best_common = np.zeros(len(best), dtype=np.int64)
     for common in range(limits.common_max + 1):
-        if _range(members, common) is None:
+        if not _range(members, common):
             continue
         cluster, edge, gain = vertices(members, common, sizes, deadline)
         at = starts[cluster] + edge + common
@@ -56,28 +56,27 @@ def rebuild(members: Members, common_max: IntArray, work: IntArray) -> tuple[Int
     for top in np.unique(common_max[members.labels]):
         users = np.flatnonzero(common_max[members.labels] == top)
         part = members.of(users)
-        bounds = _range(members, int(top))
-        assert bounds is not None
+        least = _range(members, int(top))[0]
         user, length, _, _ = _edges(part, *_values(part, int(top), None))
         labels = part.labels[user]
         heads = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
         taken = np.cumsum(length)
         before = np.repeat(np.append(0, taken)[heads], np.diff(np.append(heads, len(labels))))
-        left = work - top - bounds[0] * np.bincount(part.labels, minlength=members.count)
+        left = work - top - least * np.bincount(part.labels, minlength=members.count)
         chosen = taken - before <= left[labels]
-        own = bounds[0] + np.bincount(user[chosen], weights=length[chosen], minlength=len(users)).astype(np.int64)
+        own = least + np.bincount(user[chosen], weights=length[chosen], minlength=len(users)).astype(np.int64)
         value = part.served_value(own, int(top))
         common[users], edge[users] = value.argmax(axis=1), own
     assert (common + edge >= limits.served_min).all()
     return common, edge
 
 
-def _range(members: Members, common: int) -> tuple[int, int] | None:
-    """Fewest and most y with any x <= X; None where there are none."""
+def _range(members: Members, common: int) -> range:
+    """The y with any x <= X, fewest first."""
     limits = members.limits
     low = max(limits.edge_min, limits.served_min - common)
     high = min(limits.edge_max, limits.served_max)
-    return (low, high) if low <= high else None
+    return range(low, high + 1)
 
 
 def vertices(
@@ -85,7 +84,6 @@ def vertices(
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Return cluster, sum of y and gain of every vertex, by cluster; where no user is, one vertex of nothing."""
     bounds = _range(members, common)
-    assert bounds is not None
     points, value = _values(members, common, deadline)
     user, length, rise, slope = _edges(members, points, value)
     labels = members.labels[user]
@@ -102,7 +100,7 @@ def vertices(
             np.cumsum(rise[first + 1 : end][::-1], out=left[first : end - 1][::-1])
             np.cumsum(length[first + 1 : end][::-1], out=rest[first : end - 1][::-1])
     cluster = np.concatenate([np.arange(members.count), labels[last]])
-    edge = np.concatenate([bounds[0] * sizes, bounds[1] * sizes[labels[last]] - rest[last]])
+    edge = np.concatenate([bounds[0] * sizes, bounds[-1] * sizes[labels[last]] - rest[last]])
     gain = np.concatenate([bottom, total[labels[last]] - left[last]])
     return cluster, edge, gain
 
@@ -110,10 +108,9 @@ def vertices(
 def _values(members: Members, common: int, deadline: Deadline | None) -> tuple[IntArray, FloatArray]:
     """Return the y that can be vertices, ascending, and val_n there, shape (N, points); all finite."""
     limits = members.limits
-    bounds = _range(members, common)
-    assert bounds is not None
-    low, high = bounds
-    points = np.arange(low, high + 1)
+    possible = _range(members, common)
+    low, high = possible[0], possible[-1]
+    points = np.array(possible)
     if limits.served_min <= low:  # up to y = served_max - X a step of y is worth d_n
         points = points[(points == low) | (points >= min(limits.served_max - common, high))]
     value = np.empty((len(members.labels), len(points)))

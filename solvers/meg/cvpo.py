@@ -157,9 +157,7 @@ class Critics:
         self._schedule.step()
 
 
-def train(
-    problem: Meg, settings: CvpoSettings, tell: Callable[[int, FloatArray], None] = lambda i, policy: None
-) -> nn.Module:
+def train(problem: Meg, settings: CvpoSettings, tell: Callable[[int, FloatArray], None] = lambda *_: None) -> nn.Module:
     """Train an actor; ``tell`` gets the iteration and the policy (H, A) before each. The same seed gives the same actor."""
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)

@@ -71,6 +71,7 @@ class Ippo(_Learned[Joint]):
     name = "ippo"
     problems = (Joint,)
 
+    @override
     def _sms(self, problem: Joint, common: IntArray, edge: IntArray) -> FloatArray:
         return steps_sms(problem.instance, common, edge)
 
@@ -82,6 +83,7 @@ class Hid(_Learned[Steps]):
     name = "hid"
     problems = (Steps,)
 
+    @override
     def _sms(self, problem: Steps, common: IntArray, edge: IntArray) -> None:
         return None
 

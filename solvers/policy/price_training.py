@@ -143,7 +143,7 @@ def fit(
     warm: float = 0.5,
     batch: int = 256,
     rate: float = 2e-3,
-    report: Callable[[int, float], None] = lambda done, loss: None,
+    report: Callable[[int, float], None] = lambda *_: None,
 ) -> None:
     """Train in place: a share ``warm`` of the updates imitates optima, the rest learns by the coalition reward."""
     rng = torch.Generator().manual_seed(seed)

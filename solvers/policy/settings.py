@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hisopt.errors import InputError
-from hisopt.instances import Weights
+from hisopt.instances import IccInstance, Weights
 from hisopt.instances.scenario import PRESETS, Scenario
 from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS
 
@@ -89,7 +89,7 @@ class Settings:
                 raise InputError(f"{name}: is {getattr(self, name)}, must be >= 1")
         if self.batch % self.horizon:
             raise InputError(f"batch: is {self.batch}, must be a multiple of horizon {self.horizon}")
-        if (self.algorithm == "hid") != (self.scenario.model == "icc"):
+        if (self.algorithm == "hid") != (self.scenario.model == IccInstance.model):
             raise InputError(f"algorithm: {self.algorithm!r} does not fit the model of preset {self.preset!r}")
 
     @property

@@ -22,7 +22,7 @@ def train(
     *,
     stop: Callable[[], bool] = lambda: False,
     hurry: Callable[[], bool] = lambda: False,
-    report: Callable[[dict[str, float]], None] = lambda row: None,
+    report: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> bool:
     """Train to the settings' number of updates and return whether it got there; the best parameters are then in place.
 

@@ -58,7 +58,7 @@ def guarded(folder: Path, runner: int) -> int:
     for end in (woken, wake):
         os.set_blocking(end, False)
     for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, lambda number, frame: None)
+        signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     sweep(Path(tempfile.gettempdir()))
     lock = claimed(folder)

@@ -77,7 +77,7 @@ _hash_of_ours = cache(_hash)
 def _source(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the hash of a module's file and the modules of hisopt it imports; None if it is no module of Python source."""
     file = _file_of_ours(name) if name.startswith("hisopt.") else _file_of(name)
-    return _read_source(name, file, os.stat(file).st_mtime_ns) if file is not None else None
+    return _read_source(file, os.stat(file).st_mtime_ns) if file is not None else None
 
 
 def _file_of(name: str) -> str | None:
@@ -94,7 +94,7 @@ _file_of_ours = cache(_file_of)
 
 
 @cache
-def _read_source(name: str, file: str, changed: int) -> tuple[str, tuple[str, ...]]:
+def _read_source(file: str, _changed: int) -> tuple[str, tuple[str, ...]]:
     text = Path(file).read_bytes()
     names: list[str] = []
     for node in ast.walk(ast.parse(text)):

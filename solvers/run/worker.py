@@ -16,7 +16,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, perf_counter  # by name: a solver may put others in their places
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from hisopt.result import Limits, SolverResult, Termination
 from hisopt.solvers.run.answers import nonsense, packed, told, write_whole
@@ -31,9 +31,6 @@ from hisopt.solvers.run.processes import (
     resident_memory,
     tell_end_of_parent,
 )
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 GRACE_S = 3.0  # on top of the time limit, before a solve is killed
 _POLL_S = 0.02
@@ -87,7 +84,7 @@ class _Server:
         os.set_blocking(wake, False)
         os.set_blocking(self._woken, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         self._wake = wake
 
     def run(self) -> None:
@@ -103,7 +100,7 @@ class _Server:
     def _preload(self) -> None:
         """Import the libraries; look now and then whether anyone still waits for them."""
 
-        def look(number: int, frame: FrameType | None) -> None:
+        def look(*_: object) -> None:
             poll = select.poll()
             poll.register(self._requests, 0)
             if poll.poll(0) or os.getppid() != self._parent:
@@ -132,7 +129,7 @@ class _Server:
         gc.collect()
         gc.freeze()
 
-    def _leave(self, *ignored: Any) -> NoReturn:
+    def _leave(self, *_: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_descendants()
         shutil.rmtree(self._folder, ignore_errors=True)
