@@ -42,7 +42,7 @@ def value_of(problem: Problem) -> float:
 
 
 def checked(problem: Problem, termination: Termination, bound: float | None, decision: Decision | None = None) -> Run:
-    return check(problem, JointExact, Limits(), Outcome(SolverResult(termination, decision, bound), 1.5, 7))
+    return check(problem, JointExact(), Limits(), Outcome(SolverResult(termination, decision, bound), 1.5, 7))
 
 
 @pytest.mark.parametrize("value", [1e-200, 1e-12, 0.1, 1.0, 1e6])
@@ -131,7 +131,7 @@ def test_contradictions_between_solvers(joint: Problem) -> None:
 
     def other(termination: Termination, bound: float | None) -> Run:
         run = checked(joint, termination, bound)
-        return replace(run, solver=Greedy)
+        return replace(run, solver=Greedy())
 
     tolerance = 1e-6 * abs(value)
     assert contradictions([found, other(Termination.COMPLETED, None)]) == []
