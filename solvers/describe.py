@@ -20,7 +20,7 @@ Made from the registry by `python -m hisopt.solvers.describe`. The name is what 
 `steps/`, `meg/` one wing a problem; `policy/` the users' steps as a game, its learners and its equilibria.
 
 Where is: Algorithm 1 (HAC)? `clustering/hac.py`. The dual bound of `joint`? `joint/scalar_coupling.py`. Reward (33)?
-`policy/step_game.py`. Theorem 1? `allocation/closed_form.py`. The law of SMs? `../hisopt/diffusion/sm_law.py`. The natural
+`policy/rewards.py`. Theorem 1? `allocation/closed_form.py`. The law of SMs? `../hisopt/diffusion/sm_law.py`. The natural
 MINLP? `../models/joint/natural.py`.
 """
 

@@ -10,7 +10,8 @@ from gymnasium.spaces import Box, Discrete
 from pettingzoo import ParallelEnv
 
 from hisopt.solvers.clustering.hac import clustered
-from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS, StepGame
+from hisopt.solvers.policy.rewards import REWARDS
+from hisopt.solvers.policy.step_game import OBSERVATIONS, StepGame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hisopt.solvers.policy.advantages import RewardScale, advantages
 from hisopt.solvers.policy.contexts import Contexts
 from hisopt.solvers.policy.networks import AgentNetworks, Policy
-from hisopt.solvers.policy.rewards import RewardScale, advantages
 from hisopt.solvers.policy.settings import HID, TUNED, VANILLA, Settings
 from hisopt.solvers.policy.step_game import StepGame
 from hisopt.solvers.policy.storage import export, load, trained_updates

@@ -1,59 +1,76 @@
-"""What learning makes of rewards: generalised advantages, and the ways to normalise."""
+"""What a user is rewarded with, given everyone's integer steps (B, N); shapes as in `hisopt.solvers.policy.step_game`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from gymnasium.wrappers.utils import RunningMeanStd
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from hisopt.solvers.policy.step_game import StepGame
 
 
-def advantages(rewards: Tensor, values: Tensor, discount: float, gae_lambda: float) -> Tensor:
-    """Generalised advantage estimates along the first axis; rewards (T, ...), values (T + 1, ...)."""
-    found, running = torch.empty_like(rewards), torch.zeros_like(rewards[0])
-    for t in range(len(rewards) - 1, -1, -1):
-        error = rewards[t] + discount * values[t + 1] - values[t]
-        running = error + discount * gae_lambda * running
-        found[t] = running
-    return found
+def team(game: StepGame, common: Tensor, edge: Tensor) -> Tensor:
+    """(20): the utility, as everyone's reward."""
+    return game.utility(common, edge).unsqueeze(1).expand_as(common)
 
 
-class RewardScale:
-    """Normalises rewards by what was seen so far, in one of the ways of `REWARD_SCALES`."""
+def individual(game: StepGame, common: Tensor, edge: Tensor) -> Tensor:
+    """(33): own utility less waiting for the cluster and a share of its energy: of common steps by x_n, own ones in full."""
+    common_max, edge_sum = game.max_of(common).clamp(min=0), game.sum_of(edge)
+    work = game.work(common_max, edge_sum)
+    per_sm = torch.ones_like(work)
+    if game.shared_sms:  # 1 / v_m by Theorem 1, where there is work
+        load = (game.work_cost() * work).sqrt()
+        ratio = load.sum(dim=1, keepdim=True) / (game.budget[:, None] * load)
+        per_sm = torch.where(load > 0, ratio, torch.zeros_like(load))
+    common_sum = game.sum_of(common)
+    share = game.of_users(torch.where(common_sum > 0, common_max / common_sum.clamp(min=1), 0.0)) * common
+    if game.shared_sms:
+        share = share + edge
+    energy = game.of_users(game.step + game.power * per_sm) * share
+    return game.own_value(common, edge) - game.of_users(game.wait * work * per_sm) - energy
 
-    def __init__(self, kind: str, agents: int, discount: float) -> None:
-        self.kind, self.discount = kind, discount
-        self.seen = RunningMeanStd(epsilon=0.0, shape=(agents,) if kind == "agent" else ())
-        self._returns: np.ndarray | None = None
 
-    def __call__(self, rewards: Tensor) -> Tensor:
-        """Take in rewards (T, environments, agents), one decision point after the other, and return them normalised."""
-        values = rewards.detach().double().cpu().numpy()
-        if self.kind == "return":
-            values = self._discounted(values)
-        self.seen.update(values.reshape(-1, values.shape[-1]) if self.kind == "agent" else values.ravel())
-        deviation = torch.as_tensor(np.sqrt(self.seen.var + 1e-8)).to(rewards)
-        centre = 0.0 if self.kind == "return" else torch.as_tensor(self.seen.mean).to(rewards)
-        return (rewards - centre) / deviation
+def marginal(game: StepGame, common: Tensor, edge: Tensor) -> Tensor:
+    """U minus U with the user's server steps absent: what he gains by moving alone is what U gains, a potential game."""
+    top = game.max_of(common).clamp(min=0)
+    is_top = common == game.of_users(top)
+    alone = game.of_users(game.sum_of(is_top.to(common.dtype))) == 1
+    second = game.max_of(torch.where(is_top, -torch.inf, common)).clamp(min=0)
+    top_without = torch.where(is_top & alone, game.of_users(second), game.of_users(top))
+    edge_sum = game.sum_of(edge)
+    work = game.work(top, edge_sum)
+    without = game.work(top_without, game.of_users(edge_sum) - edge)
+    own = game.own_value(common, edge) - game.own_value(torch.zeros_like(common), torch.zeros_like(edge))
+    cost = game.work_cost()
+    own = own - game.of_users(game.step) * (game.of_users(work) - without)
+    if not game.shared_sms:
+        return own - game.of_users(cost) * (game.of_users(work) - without)
+    load = (cost * work).sqrt()
+    total = load.sum(dim=1, keepdim=True)
+    total_without = total - game.of_users(load) + (game.of_users(cost) * without).sqrt()
+    return own - (total**2 - total_without**2) / game.budget[:, None]
 
-    def _discounted(self, rewards: np.ndarray) -> np.ndarray:
-        running = np.zeros_like(rewards[0]) if self._returns is None else self._returns
-        found = np.empty_like(rewards)
-        for t, reward in enumerate(rewards):
-            found[t] = running = self.discount * running + reward
-        self._returns = running
-        return found
 
-    def state(self) -> dict[str, Any]:
-        """Return what `restore` needs, as JSON values."""
-        returns = None if self._returns is None else self._returns.tolist()
-        return {"count": self.seen.count, "mean": self.seen.mean.tolist(), "variance": self.seen.var.tolist(),
-                "returns": returns}  # fmt: skip
+def coalition(game: StepGame, common: Tensor, edge: Tensor) -> Tensor:
+    """U minus U with the server steps of the user's whole cluster absent; a potential game as well."""
+    work = game.work(game.max_of(common).clamp(min=0), game.sum_of(edge))
+    own = game.own_value(common, edge) - game.own_value(torch.zeros_like(common), torch.zeros_like(edge))
+    value = game.sum_of(own) - game.step * work
+    if game.shared_sms:
+        load = (game.work_cost() * work).sqrt()
+        total = load.sum(dim=1, keepdim=True)
+        value = value - (total**2 - (total - load) ** 2) / game.budget[:, None]
+    else:
+        value = value - game.work_cost() * work
+    return game.of_users(value)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
-        self.seen.count = state["count"]
-        self.seen.mean, self.seen.var = np.asarray(state["mean"]), np.asarray(state["variance"])
-        self._returns = None if state["returns"] is None else np.asarray(state["returns"])
+
+REWARDS: dict[str, Callable[[StepGame, Tensor, Tensor], Tensor]] = {
+    "individual": individual, "team": team, "marginal": marginal, "coalition": coalition,
+}  # fmt: skip

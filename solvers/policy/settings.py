@@ -9,7 +9,8 @@ from typing import Any
 from hisopt.errors import InputError
 from hisopt.instances import IccInstance, Weights
 from hisopt.instances.scenario import PRESETS, Scenario
-from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS
+from hisopt.solvers.policy.rewards import REWARDS
+from hisopt.solvers.policy.step_game import OBSERVATIONS
 
 # ours: what ended nearest the optimum at the paper preset (see hisopt.experiments.campaigns.policies)
 TUNED: dict[str, Any] = {

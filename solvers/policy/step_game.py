@@ -24,11 +24,11 @@ from hisopt.equations import (
     transmission,
 )
 from hisopt.instances import IccInstance, Instance, StepLimits
+from hisopt.solvers.policy.rewards import REWARDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REWARDS = ("individual", "team", "marginal", "coalition")
 OBSERVATIONS = {
     "published": ("similarity", "device", "budget"),
     "cluster": (
@@ -123,102 +123,51 @@ class StepGame:
 
     # what clusters do
 
-    def _sum(self, values: Tensor) -> Tensor:
+    def sum_of(self, values: Tensor) -> Tensor:
+        """Sum of the users' values (B, N) in every cluster, shape (B, M)."""
         zero = torch.zeros(values.shape[0], self.count, dtype=values.dtype, device=values.device)
         return zero.scatter_add(1, self.clusters, values)
 
-    def _max(self, values: Tensor) -> Tensor:
+    def max_of(self, values: Tensor) -> Tensor:
+        """Largest of the users' values (B, N) in every cluster, -inf in empty ones, shape (B, M)."""
         low = torch.full((len(values), self.count), -torch.inf, dtype=values.dtype, device=values.device)
         return low.scatter_reduce(1, self.clusters, values, "amax")
 
-    def _of_users(self, per_cluster: Tensor) -> Tensor:
+    def of_users(self, per_cluster: Tensor) -> Tensor:
+        """Values of clusters (B, M) at each of their users, shape (B, N)."""
         return per_cluster.gather(1, self.clusters)
 
     def sizes(self) -> Tensor:
         """|N_m|, shape (B, M)."""
-        return self._sum(torch.ones_like(self.similarity))
+        return self.sum_of(torch.ones_like(self.similarity))
 
-    def _work(self, common_max: Tensor, edge_sum: Tensor) -> Tensor:
+    def work(self, common_max: Tensor, edge_sum: Tensor) -> Tensor:
+        """W_m of the largest common step and the sum of personalised ones, all of one shape."""
         return common_max + edge_sum if self.shared_sms else common_max
 
-    def _cost(self) -> Tensor:
+    def work_cost(self) -> Tensor:
+        """c_m: what a step of a cluster's work costs on one SM, shape (B, M)."""
         return self.sizes() * self.wait + self.power
 
-    def _own(self, common: Tensor, edge: Tensor) -> Tensor:
+    def own_value(self, common: Tensor, edge: Tensor) -> Tensor:
+        """Each user's utility before any cost that clusters share, shape (B, N)."""
         quality = self.quality.gather(2, common.long().unsqueeze(2)).squeeze(2)
         return quality + self.gain_common * common + self.gain_edge * edge + self.constant
 
     def utility(self, common: Tensor, edge: Tensor) -> Tensor:
         """U, (23), of integer steps (B, N); shape (B,)."""
         common, edge = common.to(self.quality.dtype), edge.to(self.quality.dtype)
-        work = self._work(self._max(common).clamp(min=0), self._sum(edge))
-        total = self._own(common, edge).sum(dim=1) - (self.step * work).sum(dim=1)
+        work = self.work(self.max_of(common).clamp(min=0), self.sum_of(edge))
+        total = self.own_value(common, edge).sum(dim=1) - (self.step * work).sum(dim=1)
         if self.shared_sms:
-            return total - (self._cost() * work).sqrt().sum(dim=1) ** 2 / self.budget
-        return total - (self._cost() * work).sum(dim=1)
+            return total - (self.work_cost() * work).sqrt().sum(dim=1) ** 2 / self.budget
+        return total - (self.work_cost() * work).sum(dim=1)
 
     def reward(self, kind: str, common: Tensor, edge: Tensor) -> Tensor:
-        """Each user's reward, shape (B, N): ``individual`` (33), ``team`` (20), ``marginal`` or ``coalition``.
-
-        Marginal is U minus U with the user's server steps absent, coalition U minus U with those of its whole cluster
-        absent. With both, as with U itself, what a user gains by moving alone is what U gains: potential games.
-        """
-        common, edge = common.to(self.quality.dtype), edge.to(self.quality.dtype)
-        if kind == "team":
-            return self.utility(common, edge).unsqueeze(1).expand_as(common)
-        if kind == "individual":
-            return self._individual(common, edge)
-        if kind == "marginal":
-            return self._marginal(common, edge)
-        if kind == "coalition":
-            return self._coalition(common, edge)
-        raise ValueError(f"reward: {kind!r} is none of {', '.join(REWARDS)}")
-
-    def _individual(self, common: Tensor, edge: Tensor) -> Tensor:
-        common_max, edge_sum = self._max(common).clamp(min=0), self._sum(edge)
-        work = self._work(common_max, edge_sum)
-        per_sm = torch.ones_like(work)
-        if self.shared_sms:  # 1 / v_m by Theorem 1, where there is work
-            load = (self._cost() * work).sqrt()
-            ratio = load.sum(dim=1, keepdim=True) / (self.budget[:, None] * load)
-            per_sm = torch.where(load > 0, ratio, torch.zeros_like(load))
-        common_sum = self._sum(common)
-        share = self._of_users(torch.where(common_sum > 0, common_max / common_sum.clamp(min=1), 0.0)) * common
-        if self.shared_sms:
-            share = share + edge
-        energy = self._of_users(self.step + self.power * per_sm) * share
-        return self._own(common, edge) - self._of_users(self.wait * work * per_sm) - energy
-
-    def _marginal(self, common: Tensor, edge: Tensor) -> Tensor:
-        top = self._max(common).clamp(min=0)
-        is_top = common == self._of_users(top)
-        alone = self._of_users(self._sum(is_top.to(common.dtype))) == 1
-        second = self._max(torch.where(is_top, -torch.inf, common)).clamp(min=0)
-        top_without = torch.where(is_top & alone, self._of_users(second), self._of_users(top))
-        edge_sum = self._sum(edge)
-        work = self._work(top, edge_sum)
-        without = self._work(top_without, self._of_users(edge_sum) - edge)
-        own = self._own(common, edge) - self._own(torch.zeros_like(common), torch.zeros_like(edge))
-        cost = self._cost()
-        own = own - self._of_users(self.step) * (self._of_users(work) - without)
-        if not self.shared_sms:
-            return own - self._of_users(cost) * (self._of_users(work) - without)
-        load = (cost * work).sqrt()
-        total = load.sum(dim=1, keepdim=True)
-        total_without = total - self._of_users(load) + (self._of_users(cost) * without).sqrt()
-        return own - (total**2 - total_without**2) / self.budget[:, None]
-
-    def _coalition(self, common: Tensor, edge: Tensor) -> Tensor:
-        work = self._work(self._max(common).clamp(min=0), self._sum(edge))
-        own = self._own(common, edge) - self._own(torch.zeros_like(common), torch.zeros_like(edge))
-        value = self._sum(own) - self.step * work
-        if self.shared_sms:
-            load = (self._cost() * work).sqrt()
-            total = load.sum(dim=1, keepdim=True)
-            value = value - (total**2 - (total - load) ** 2) / self.budget[:, None]
-        else:
-            value = value - self._cost() * work
-        return self._of_users(value)
+        """Each user's reward of a kind of `hisopt.solvers.policy.rewards.REWARDS`, for integer steps (B, N); shape (B, N)."""
+        if kind not in REWARDS:
+            raise ValueError(f"reward: {kind!r} is none of {', '.join(REWARDS)}")
+        return REWARDS[kind](self, common.to(self.quality.dtype), edge.to(self.quality.dtype))
 
     def observation(self, kind: str) -> Tensor:
         """What each user sees, shape (B, N, features).
@@ -226,16 +175,16 @@ class StepGame:
         ``published`` is (31). ``cluster`` adds what describes the user's cluster, its place among the clusters and the
         pressure on the server, (sum_m sqrt(c_m))^2 / (V N), and does not depend on the scale of N and V.
         """
-        size = self._of_users(self.sizes())
+        size = self.of_users(self.sizes())
         seen = {
             "similarity": self.similarity,
             "device": self.device,
             "budget": self.budget[:, None].expand_as(self.similarity),
         }
         if kind == "cluster":
-            mean = self._of_users(self._sum(self.similarity)) / size
-            square = self._of_users(self._sum(self.similarity**2)) / size
-            load = self._cost().sqrt()
+            mean = self.of_users(self.sum_of(self.similarity)) / size
+            square = self.of_users(self.sum_of(self.similarity**2)) / size
+            load = self.work_cost().sqrt()
             share = load / load.sum(dim=1, keepdim=True)
             order = self.sizes() + torch.arange(self.count, device=load.device) / (2 * self.count)  # no ties
             room = self.budget[:, None].clamp(min=1)
@@ -243,16 +192,16 @@ class StepGame:
                 "size": size / self.users,
                 "similarity_mean": mean,
                 "similarity_deviation": (square - mean**2).clamp(min=0).sqrt(),
-                "similarity_least": -self._of_users(self._max(-self.similarity)),
-                "similarity_most": self._of_users(self._max(self.similarity)),
+                "similarity_least": -self.of_users(self.max_of(-self.similarity)),
+                "similarity_most": self.of_users(self.max_of(self.similarity)),
                 "similarity_rank": self._rank(self.similarity) / size,
-                "device_mean": self._of_users(self._sum(self.device)) / size,
+                "device_mean": self.of_users(self.sum_of(self.device)) / size,
                 "device_rank": self._rank(self.device) / size,
                 "pressure": (load.sum(dim=1, keepdim=True) ** 2 / (room * self.users)).expand_as(size),
-                "share": self._of_users(share),
+                "share": self.of_users(share),
                 "share_largest": share.amax(dim=1, keepdim=True).expand_as(size),
                 "concentration": (share**2).sum(dim=1, keepdim=True).expand_as(size),
-                "cluster_rank": self._of_users((order[:, None, :] < order[:, :, None]).sum(dim=2).to(size.dtype))
+                "cluster_rank": self.of_users((order[:, None, :] < order[:, :, None]).sum(dim=2).to(size.dtype))
                 / self.count,
                 "similarity_of_all": self.similarity.mean(dim=1, keepdim=True).expand_as(size),
             }
@@ -265,7 +214,7 @@ class StepGame:
         position = torch.empty_like(order)
         position.scatter_(1, order, torch.arange(self.users, device=values.device).expand_as(order).contiguous())
         sizes = self.sizes()
-        return position - self._of_users(sizes.cumsum(dim=1) - sizes)
+        return position - self.of_users(sizes.cumsum(dim=1) - sizes)
 
 
 def _his_row(instance: Instance) -> dict[str, np.ndarray]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from hisopt.errors import InputError
 from hisopt.solvers.policy import storage
+from hisopt.solvers.policy.advantages import RewardScale, advantages
 from hisopt.solvers.policy.networks import Policy
-from hisopt.solvers.policy.rewards import RewardScale, advantages
 from hisopt.solvers.policy.settings import Settings
 
 if TYPE_CHECKING:

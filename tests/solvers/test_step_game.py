@@ -13,7 +13,8 @@ from hisopt.equations import optimal_sms as theorem_1
 from hisopt.experiments.campaigns.random_instances import draw_decision, draw_problems
 from hisopt.instances import IccInstance, Instance
 from hisopt.solvers.base import whole_sms
-from hisopt.solvers.policy.step_game import OBSERVATIONS, REWARDS, StepGame
+from hisopt.solvers.policy.rewards import REWARDS
+from hisopt.solvers.policy.step_game import OBSERVATIONS, StepGame
 
 if TYPE_CHECKING:
     from hisopt import Problem
