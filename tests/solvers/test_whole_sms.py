@@ -6,45 +6,18 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from whole_instances import tiny
 
-from hisopt import PRESETS, Decision, Instance, Limits, Problem, Termination
-from hisopt.instances import Gpu, Latent, Radio, StepLimits, Weights
-from hisopt.problems import Allocation, Joint, problem_of
+from hisopt import PRESETS, Decision, Limits, Problem, Termination
+from hisopt.instances import StepLimits, Weights
+from hisopt.problems import Allocation, Joint
 from hisopt.result import relative_gap
-from hisopt.solvers.allocation.whole import IntegerAllocation, RoundDown, marginal_allocation
+from hisopt.solvers.allocation.whole import IntegerAllocation, RoundDown
 from hisopt.solvers.joint import whole as joint_integer
 from hisopt.solvers.joint.whole import JointExactInteger
 from hisopt.solvers.joint.whole_sms import Merged, Options, merge
 
 LIMITS = Limits(time_s=60)
-
-
-def tiny(
-    labels: list[int], device_cost: list[float], sms: float, clusters: int | None = None, **changes: object
-) -> Instance:
-    """One server step costs |N_m| / v_m (and nothing else), one device step of user n ``device_cost[n]``."""
-    plain = {
-        "flop_per_cycle": 1.0,
-        "utilisation": 1.0,
-        "energy_coefficient": 1.0,
-        "power_per_sm": 0.0,
-        "frequency_hz": 1.0,
-    }
-    fields = {
-        "users": len(labels),
-        "max_clusters": clusters or max(labels) + 1,
-        "edge": Gpu(sms=sms, power_static=0.0, **plain),
-        "devices": Gpu(sms=1 / np.array(device_cost), power_static=0.0, **plain),
-        "radio": Radio(bandwidth_hz=1e9, power_w=1.0, gain=1e9),
-        "latent": Latent(height=1, width=1, channels=1, bits=1),
-        "steps": StepLimits(total=1, common_max=1, edge_max=0, device_min=0, device_max=1),
-        "weights": Weights(quality=0, delay=1, energy=0),
-        "flop_edge": 1.0,
-        "flop_device": 1.0,
-        "clusters": labels,
-        "similarity": [0.5] * len(labels),
-    }
-    return Instance(**{**fields, **changes})
 
 
 def best_by_enumeration(
@@ -348,52 +321,6 @@ def test_candidates_beyond_the_limit_are_refused() -> None:
     options = Options.of(np.array([0.0, 5.0]), np.array([0.0, 1.0]), np.array([0, 1]), np.array([0, 2]))
     assert options.candidates(0.01, 1000, 1.0, most=10) is None
     assert options.candidates(0.01, 1000, 1.0) is not None
-
-
-# allocation
-
-
-def test_marginal_allocation_equals_enumeration() -> None:
-    for seed in range(400):
-        rng = np.random.default_rng(seed)
-        clusters = int(rng.integers(1, 5))
-        cost = rng.choice([0, 0, 1e-9, 0.5, 1, 1, 2, 7, 1e6], clusters) * rng.choice([1, 1.1], clusters)
-        busy = (cost > 0) | (rng.random(clusters) < 0.5)
-        budget = int(rng.integers(1, 2 * clusters + 3))
-        found = marginal_allocation(cost, budget, busy)
-        if busy.sum() > budget:
-            assert found is None
-            continue
-        assert found is not None
-        assert found.sum() <= budget
-        assert (found[busy] >= 1).all()
-        assert (found[~busy] == 0).all()
-        best = min(
-            sum(a / v for a, v in zip(cost, sms, strict=True) if a)
-            for sms in product(range(budget + 1), repeat=clusters)
-            if sum(sms) <= budget and all(v > 0 or not b for v, b in zip(sms, busy, strict=True))
-        )
-        assert sum(a / v for a, v in zip(cost, found, strict=True) if a) == pytest.approx(best, rel=1e-12)
-
-
-def test_billions_of_whole_sms() -> None:
-    cost = np.array([1.0, 2.0, 3.0])
-    found = marginal_allocation(cost, 10**10)
-    assert found is not None
-    assert found.sum() == 10**10
-    np.testing.assert_allclose(found / 10**10, np.sqrt(cost) / np.sqrt(cost).sum(), atol=1e-9)
-    instance = tiny([0, 1], [3.0, 4.0], 1e17, given_common=[1, 1], given_edge=[0, 0])
-    for kind, solver in (("joint", JointExactInteger()), ("allocation", IntegerAllocation())):
-        answer = solver.solve(problem_of(kind, instance, whole_sms=True), LIMITS)  # type: ignore[arg-type]
-        assert answer.termination is Termination.UNAVAILABLE
-
-
-def test_round_down_stays_within_the_budget() -> None:
-    instance = tiny([0] * 50 + [1, 2, 3], [1.0] * 53, 5, given_common=[1] * 53, given_edge=[0] * 53)
-    problem = Allocation(instance, whole_sms=True)
-    found = RoundDown().solve(problem, LIMITS)
-    assert found.decision is not None
-    assert problem.evaluate(found.decision).feasible
 
 
 # what whole means

@@ -12,16 +12,21 @@ from simulated_gpu import CLOCK_MHZ, IDLE_W, PER_SM_W, STATIC_W, STEP_S, WHOLE, 
 from hisopt.diffusion import measure
 from hisopt.diffusion.board import Board, Sampler
 from hisopt.diffusion.green_contexts import WAYS
-from hisopt.diffusion.meters import CudaMeter, Timing, Unavailable
+from hisopt.diffusion.measurement_plan import planned
+from hisopt.diffusion.meters import _IDLE_READINGS, CudaMeter, Timing, Unavailable, Window
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from hisopt.diffusion.measurement_plan import Point
 
 CONDITIONS = {"resolution": 64, "text_tokens": 7, "forward_passes": 2, "batch": 1}
 SPEC = {"denoiser": {"_class_name": "SD3Transformer2DModel"}, "latent_factor": 8}
 COUNTS = (128, 64, 8)
 POINTS = 1 + len(WAYS) * len(COUNTS)
+SLOW_S = 200.0
 
 
 @pytest.fixture
@@ -127,17 +132,45 @@ def test_the_default_plan_ends_in_time(gpu: SimulatedGpu) -> None:
     assert any("--budget has no time for them" in what for what in found["missing"])
 
 
+def written_out(points: Sequence[Point], began: float, deadline: float) -> tuple[float, list[str]]:
+    """When the simulated card is done, and which points it measures, by the window and the simulated law of SMs."""
+    now, last_end, made, window = began, None, [], Window()
+    for point in points:
+        if point.sms is not None and now + SLOW_S + window.warm_up_s + window.measure_s + window.rest_s > deadline:
+            continue
+        made.append(point.key)
+        step = STEP_S * WHOLE / (point.sms or WHOLE)
+        if last_end is not None:
+            now += last_end + window.rest_s - now
+        now += step  # which would compile
+        start = now
+        while now - start < window.warm_up_s:
+            now += step
+        start, repeats = now, 0
+        while now - start < window.measure_s or repeats < window.repeats:
+            now, repeats = now + step, repeats + 1
+        last_end = now
+    return now, made
+
+
 def test_a_slow_start_costs_points_of_the_law_only(gpu: SimulatedGpu) -> None:
-    gpu_start = [0.0]
+    calls = 0
 
-    def clock() -> float:  # compiling takes 200 s more than planned
-        gpu_start[0] += 1
-        return gpu.now + (200.0 if gpu_start[0] > 1 else 0.0)
+    def clock() -> float:  # compiling takes so much longer than planned
+        nonlocal calls
+        calls += 1
+        return gpu.now + (SLOW_S if calls > 1 else 0.0)
 
-    found = sweep(gpu, modes=("eager", "compiled"), sm_counts=None, budget_s=300, clock=clock)
-    assert len(found["runs"]) == 2
-    assert any("the budget was spent" in what for what in found["missing"])
-    assert gpu.now + 200 < 300 + 2 * 12  # both modes on the whole card are measured all the same
+    modes, budget_s = ("eager", "compiled"), 300.0
+    found = sweep(gpu, modes=modes, sm_counts=None, budget_s=budget_s, clock=clock)
+    plan = planned(("bfloat16",), modes, WHOLE, None, meter(gpu).seconds_each, budget_s, seed=0)
+    end, expected = written_out(plan.points, 0.1 * _IDLE_READINGS, budget_s)
+    assert gpu.now == pytest.approx(end, abs=1e-9)
+    assert made(found) == len(expected) < len(plan.points)
+    assert len(found["runs"]) == 2  # both modes on the whole card are measured all the same
+    assert (
+        f"{len(plan.points) - len(expected)} planned points of the law of SMs: the budget was spent" in found["missing"]
+    )
 
 
 def test_power_without_an_energy_counter(gpu: SimulatedGpu) -> None:
