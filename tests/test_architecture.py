@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import statistics
 import subprocess
 import sys
 import zipfile
@@ -110,6 +111,37 @@ def test_wings_of_solvers_take_from_others_what_the_table_says() -> None:
         others = {name.split(".")[2] for name in imports(module) if layer(name) == "solvers" and name.count(".") > 2}
         taken.setdefault(parts[2], set()).update(others - {parts[2], "run"})
     assert {wing: others for wing, others in taken.items() if others} == WINGS
+
+
+def test_files_are_short() -> None:
+    lines = {file: len(file.read_text().splitlines()) for file in files()}
+    assert {file.name: length for file, length in lines.items() if length > 400} == {}
+    assert statistics.median(lines.values()) < 120
+
+
+def test_types_say_what_is_there_not_assertions() -> None:
+    found = [
+        f"{module}:{node.lineno}"
+        for module, file in MODULES.items()
+        if layer(module) != "experiments"  # whose programs hold what they measure
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Assert) and ast.unparse(node.test).endswith("is not None")
+    ]
+    assert len(found) < 10, found
+
+
+def test_kinds_of_problems_are_types() -> None:
+    """Their names are compared where text becomes problems: by the registry and the command line."""
+    kinds = {"clustering", "allocation", "joint", "full", "steps", "meg"}
+    found = []
+    for module, file in MODULES.items():
+        if layer(module) == "commands" or module == "hisopt.solvers.registry":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare) and not any(isinstance(op, (ast.In, ast.NotIn)) for op in node.ops):
+                named = {n.value for n in (node.left, *node.comparators) if isinstance(n, ast.Constant)}
+                found += [f"{module}:{node.lineno}"] * bool(named & kinds)
+    assert found == []
 
 
 def test_links_lead_beside() -> None:

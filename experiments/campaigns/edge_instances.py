@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisopt.instances import Gpu, IccInstance, Instance, Latent, PublicPrompt, QualityTable, Radio, StepLimits, Weights
-from hisopt.problems import CRITERIA, Criterion, Problem, problem_of
+from hisopt.problems import CRITERIA, Clustering, Criterion, Full, Problem, Steps, problem_of
 from hisopt.text.corpus import shipped, unit_rows
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Draft:
             "radio": Radio(bandwidth_hz=np.asarray(1e9), power_w=np.asarray(1.0), gain=np.asarray(1e9)),
         }  # fmt: skip
         one = np.asarray(1.0)
-        if self.kind == "steps":
+        if self.kind == Steps.kind:
             return IccInstance(
                 device_frequency_hz=1 / self.device, group_frequency_hz=self.budget / self.clusters,
                 edge_frequency_hz=np.asarray(self.budget / self.users), cycles_edge=self.unit, cycles_device=self.unit,
@@ -91,7 +91,7 @@ def draft(rng: np.random.Generator, kind: str, whole: bool, users: int, clusters
         limits={"total": total, "common_max": common, "edge_max": edge, "device_min": 0,
                 "device_max": int(rng.integers(low, total + 1)) if rng.random() < 0.3 else total},
         vectors=_vectors(rng, users),
-        similarity=rng.uniform(0.1, 0.8, users) if rng.random() < 0.4 and kind != "full" else None,
+        similarity=rng.uniform(0.1, 0.8, users) if rng.random() < 0.4 and kind != Full.kind else None,
         weights={"quality": float(rng.random() < 0.8) * scale * 10 ** rng.uniform(0, 2), "delay": 1.0,
                  "energy": float(energy) * scale * 10 ** rng.uniform(-2, 0)},
         power=(float(rng.uniform(0, 1)), float(rng.uniform(0, 2))),
@@ -363,7 +363,7 @@ def families(kind: str) -> list[str]:
 
 def variants(kind: str) -> list[tuple[Criterion | None, bool]]:
     """Return the criteria and kinds of SMs of a problem."""
-    if kind == "clustering":
+    if kind == Clustering.kind:
         return [(criterion, False) for criterion in CRITERIA]
     return [(None, False), (None, True)] if kind in _WITH_SMS else [(None, False)]
 

@@ -39,7 +39,8 @@ class Level:
 def optimum(instance: MegInstance) -> float:
     """Return the optimum by the dual."""
     found = dual.solve(Meg(instance).process)
-    assert found is not None and found.policy is not None
+    if found is None or found.policy is None:
+        raise ValueError("no policy keeps the limits")
     return found.bound
 
 

@@ -86,7 +86,8 @@ def fastest(instance: MegInstance, quality: float) -> float:
     problem = Meg(instance)
     t = problem.tables
     found = dual.solve(Cmdp.of(problem.process.probability, -t.latency, -t.reward[None], np.array([-quality])))
-    assert found is not None and found.policy is not None
+    if found is None or found.policy is None:
+        raise ValueError("no policy attains the quality")
     return -found.bound
 
 

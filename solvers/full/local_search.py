@@ -86,8 +86,7 @@ class _Search:
 
     def __init__(self, problem: Full, deadline: Deadline, limits: Limits) -> None:
         instance = problem.instance
-        assert instance.embeddings is not None
-        self.problem, self.embeddings, self.deadline, self.limits = problem, instance.embeddings, deadline, limits
+        self.problem, self.embeddings, self.deadline, self.limits = problem, instance.vectors, deadline, limits
         self.oracle, self.sizes = Oracle(instance, deadline), SizeLimits.of(Clustering.of(instance))
         self.rng = np.random.default_rng(limits.seed)
         self.best: list[State] = []
