@@ -12,6 +12,7 @@ import click
 
 from hisopt import __version__
 from hisopt.commands.common import run_command, taking
+from hisopt.commands.tables import grid
 from hisopt.diffusion.similarity_bins import BINS, nearest_bin, parse_bins
 
 if TYPE_CHECKING:
@@ -296,16 +297,17 @@ def _command(options: FitOptions) -> None:
         print(json.dumps(found))
         return
     for name, rows in found.items():
-        clustered = "pairs" in rows[0]
-        print(f"{name.replace('_', ' ')}\nsimilarity  " + "".join(f"{n:>22}" for n in _NAMES) + "      rmse  scores"
-              + "   pairs" * clustered)  # fmt: skip
-        for row in rows:
-            cells = zip(row["coefficients"], row["standard_errors"], strict=True)
-            text = "".join(f"{value:12.5f} ± {error:.5f}"[:22].rjust(22) for value, error in cells)
-            pairs = f"{row['pairs']:8d}" if clustered else ""
-            print(f"{row['similarity']:<12g}{text}{row['rmse']:10.5f}{row['scores']:8d}{pairs}")
+        columns = ("similarity", *_NAMES, "rmse", "scores", *(("pairs",) if "pairs" in rows[0] else ()))
+        print(f"{name.replace('_', ' ')}\n{grid(columns, [_cells(row) for row in rows], right=columns)}")
     if any("pairs" not in row for rows in found.values() for row in rows):
         print("standard errors take scores as independent: no columns public and personal say which belong together")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    pairs = zip(row["coefficients"], row["standard_errors"], strict=True)
+    fitted = [f"{value:.5f} ± {error:.5f}" for value, error in pairs]
+    counted = [str(row["pairs"])] if "pairs" in row else []
+    return [f"{row['similarity']:g}", *fitted, f"{row['rmse']:.5f}", str(row["scores"]), *counted]
 
 
 def main() -> None:

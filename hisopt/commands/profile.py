@@ -14,8 +14,10 @@ import click
 
 from hisopt import __version__
 from hisopt.commands.common import require_at_least, run_command, taking
+from hisopt.commands.tables import grid
 from hisopt.diffusion.calibration import SCHEMA_VERSION
 
+_KINDS = ("linear", "attention", "convolution", "total")
 CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and convolutions"
 
 
@@ -268,15 +270,12 @@ def _table(profile: dict[str, Any]) -> str:
     guided = f"with guidance ({passes} a step)" if c["guidance"] else "without guidance"
     size = f"{c['resolution']} x {c['resolution']}, {c['text_tokens']} text tokens, batch {c['batch']}"
     lines = [
-        f"{profile['model']}: {size}, {guided}", f"({profile['convention']}; TFLOP)", "",
-        f"{'':32}{'linear':>10}{'attention':>11}{'convolution':>13}{'total':>10}{'parameters':>14}",
+        f"{profile['model']}: {size}, {guided}", f"({profile['convention']}; TFLOP)",
+        grid(("part", *_KINDS, "parameters"),
+             [(part, *(f"{found[kind] / 1e12:.3f}" for kind in _KINDS), f"{found['parameters'] / 1e6:.0f} M")
+              for part, found in profile["flop"].items()], right=(*_KINDS, "parameters")),
     ]  # fmt: skip
-    for part, found in profile["flop"].items():
-        cells = [found[kind] / 1e12 for kind in ("linear", "attention", "convolution", "total")]
-        lines.append(
-            f"{part:32}{cells[0]:10.3f}{cells[1]:11.3f}{cells[2]:13.3f}{cells[3]:10.3f}{found['parameters'] / 1e6:12.0f} M"
-        )
-    lines += ["", f"One step of one image: {profile['flop_per_step'] / 1e12:.2f} TFLOP, of which linear layers "
+    lines += [f"One step of one image: {profile['flop_per_step'] / 1e12:.2f} TFLOP, of which linear layers "
               f"{profile['linear_flop_per_step'] / 1e12:.2f}."]  # fmt: skip
     if profile["model"] == "sd3-medium" and c["resolution"] == 1024 and c["guidance"]:
         lines.append(
@@ -290,16 +289,14 @@ def _table(profile: dict[str, Any]) -> str:
 
 def _measurements(measured: dict[str, Any]) -> list[str]:
     def cell(value: float | None, scale: float, digits: int) -> str:
-        return f"{'-':>10}" if value is None else f"{value * scale:10.{digits}f}"
+        return "-" if value is None else f"{value * scale:.{digits}f}"
 
-    lines = ["", f"On {measured['device']['name']}, a step of the whole batch (median, interquartile range):", "",
-             f"{'':20}{'ms':>10}{'range':>10}{'TFLOP/s':>10}{'peak GB':>10}{'W':>10}{'J':>10}{'MHz':>10}"]  # fmt: skip
-    for run in measured["runs"]:
-        lines.append(
-            f"{run['dtype'] + ', ' + run['mode']:20}{cell(run['median_s'], 1e3, 2)}{cell(run['spread_s'], 1e3, 2)}"
-            f"{cell(run['tflops'], 1, 3)}{cell(run['peak_bytes'], 1e-9, 2)}{cell(run['watts'], 1, 0)}"
-            f"{cell(run['joules'], 1, 1)}{cell(run['clock_hz'], 1e-6, 0)}"
-        )
+    rows = [
+        (f"{run['dtype']}, {run['mode']}", *(cell(run[field], *how) for field, how in _READINGS.values()))
+        for run in measured["runs"]
+    ]
+    lines = ["", f"On {measured['device']['name']}, a step of the whole batch (median, interquartile range):",
+             grid(("step", *_READINGS), rows, right=_READINGS).rstrip()]  # fmt: skip
     law = measured["sm_law"] or {"series": [], "published": None}
     for series in law["series"]:
         lines += _series(series)
@@ -308,6 +305,10 @@ def _measurements(measured: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+_READINGS: dict[str, tuple[str, tuple[float, int]]] = {  # heading: field, and its scale and digits
+    "ms": ("median_s", (1e3, 2)), "range": ("spread_s", (1e3, 2)), "TFLOP/s": ("tflops", (1.0, 3)),
+    "peak GB": ("peak_bytes", (1e-9, 2)), "W": ("watts", (1.0, 0)), "J": ("joules", (1.0, 1)), "MHz": ("clock_hz", (1e-6, 0)),
+}  # fmt: skip
 _WAYS = {
     "stream": "a stream of a green context",
     "hint": "and the carve-out hint",

@@ -13,6 +13,7 @@ import click
 
 from hisopt import __version__
 from hisopt.commands.common import require_at_least, run_command, taking
+from hisopt.commands.tables import grid
 from hisopt.errors import missing_package
 
 if TYPE_CHECKING:
@@ -218,19 +219,19 @@ def _table(document: dict[str, Any]) -> str:
 
     clusters = np.array(document["clusters"])
     similarity = {name: np.array(values) for name, values in document["similarity"].items()}
-    lines = [f"public prompts: {document['method']}", "",
-             f"{'cluster':>7}{'users':>7}{'public':>9}{'member':>9}{'ideal':>9}  public prompt"]  # fmt: skip
+    rows = []
     for m, text in enumerate(document["public_prompts"]):
         members = clusters == m
-        cells = "".join(
-            f"{values[members].mean():9.3f}" if members.any() else f"{'-':>9}" for values in similarity.values()
-        )
-        lines.append(f"{m:7d}{members.sum():7d}{cells}  {text}")
-    mean = "".join(f"{value:9.3f}" for value in document["mean_similarity"].values())
-    lines += [f"{'all':>7}{len(clusters):7d}{mean}", "",
-              "Mean similarity of users' prompts to the public prompt, the most central member, and the ideal",
-              "centroid, which no text need attain. The papers report 0.65 for public prompts of their own data."]  # fmt: skip
-    return "\n".join(lines) + "\n"
+        means = (f"{values[members].mean():.3f}" if members.any() else "-" for values in similarity.values())
+        rows.append((str(m), str(members.sum()), *means, text))
+    rows.append(("all", str(len(clusters)), *(f"{mean:.3f}" for mean in document["mean_similarity"].values()), ""))
+    columns = ("cluster", "users", "public", "member", "ideal", "public prompt")
+    return (
+        f"public prompts: {document['method']}\n"
+        + grid(columns, rows, right=columns[:-1], wraps=columns[-1:])
+        + "\nMean similarity of users' prompts to the public prompt, the most central member, and the ideal\n"
+        "centroid, which no text need attain. The papers report 0.65 for public prompts of their own data.\n"
+    )
 
 
 def main() -> None:

@@ -66,8 +66,9 @@ def framed(
     colour: bool = False,
     ascii_only: bool = False,
     below: Iterable[str] = (),
+    wraps: Collection[str] = (),
 ) -> str:
-    """Return a table with its title, the columns of ``right`` aligned so, and lines below it."""
+    """Return a table with its title, the columns of ``right`` aligned so, those of ``wraps`` wrapped, and lines below it."""
     from io import StringIO
 
     from rich.box import SIMPLE_HEAD, Box
@@ -79,7 +80,7 @@ def framed(
     console = Console(file=StringIO(), width=width, force_terminal=colour, highlight=False, soft_wrap=False)
     table = Table(title=title or None, title_justify="left", box=plain if ascii_only else SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=name not in wraps)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
@@ -87,6 +88,14 @@ def framed(
         console.print(line, markup=False)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"
+
+
+def grid(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), wraps: Collection[str] = ()
+) -> str:
+    """Return a table without a title, for standard output."""
+    width, _, ascii_only = width_and_charset(to_file=False)
+    return framed("", columns, rows, right, width, ascii_only=ascii_only, wraps=wraps)
 
 
 def _table(problem: Problem, group: Sequence[Run], width: int, colour: bool, ascii_only: bool) -> str:
