@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -142,6 +143,13 @@ def test_kinds_of_problems_are_types() -> None:
                 named = {n.value for n in (node.left, *node.comparators) if isinstance(n, ast.Constant)}
                 found += [f"{module}:{node.lineno}"] * bool(named & kinds)
     assert found == []
+
+
+def test_paths_named_in_contributing_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = [path for path in re.findall(r"`([\w/.-]+/[\w.-]+\.(?:py|md|toml))`", text) if "NAME" not in path]
+    assert len(named) > 15
+    assert [path for path in named if not (ROOT / path).is_file()] == []
 
 
 def test_links_lead_beside() -> None:

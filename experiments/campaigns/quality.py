@@ -26,7 +26,7 @@ from hisopt.errors import InputError
 from hisopt.experiments.campaigns.records import Store
 from hisopt.files import require_writable, write_atomically
 from hisopt.text.corpus import Corpus, load, shipped
-from hisopt.text.extract import unshared_words
+from hisopt.text.negative import negative_prompts
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
@@ -111,9 +111,15 @@ def _nearest(similarity: FloatArray, bins: tuple[float, ...]) -> IntArray:
 
 def record_name(corpus: Corpus, group: Group, common: int, conditions: Conditions) -> str:
     """Return the name of an image's record: a hash of all that it depends on."""
-    texts = [corpus.prompts[group.public], corpus.prompts[group.personal], corpus.negative_prompts[group.personal]]
+    negative = negative_of(corpus, group) if group.modules else corpus.negative_prompts[group.personal]
+    texts = [corpus.prompts[group.public], corpus.prompts[group.personal], negative]
     parts = [texts, group.seed, group.modules, common, vars(conditions)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def negative_of(corpus: Corpus, group: Group) -> str:
+    """Return the negative prompt of a group with modules: the corpus's, else the prompt with its adjectives turned."""
+    return corpus.negative_prompts[group.personal] or negative_prompts([corpus.prompts[group.personal]])[0].text
 
 
 def images(pipe: Any, corpus: Corpus, group: Group, conditions: Conditions) -> Iterator[tuple[int, Any]]:
@@ -124,7 +130,7 @@ def images(pipe: Any, corpus: Corpus, group: Group, conditions: Conditions) -> I
     guidance: dict[str, float] = {}
     negative = ""
     if group.modules:
-        negative = corpus.negative_prompts[group.personal] or unshared_words(personal, public)
+        negative = negative_of(corpus, group)
     else:
         guidance = {"public_guidance": conditions.plain_guidance, "personal_guidance": conditions.plain_guidance}
     made = pipe.stream(

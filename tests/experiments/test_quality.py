@@ -141,10 +141,10 @@ def test_modules_set_guidance_and_negative_prompts() -> None:
     for group in (Group(1, 0, 3, True, (0, 2)), Group(0, 1, 3, True, (0,)), Group(1, 0, 3, False, (4,))):
         found = list(quality.images(Pipe(), CORPUS, group, conditions))
         assert [common for common, _ in found] == list(group.common)
-    own, extracted, without = given
+    own, turned, without = given
     assert own[:4] == (["the blue dog"], ["a red cat"] * 2, [0, 2], ["blur"] * 2)
     assert own[4] == {"seed": 3, "max_batch": 1, "height": 64, "width": 64}
-    assert extracted[3] == ["red, cat"]
+    assert turned[3] == ["the yellow dog"]  # as published: the prompt with its adjectives turned into antonyms
     assert without[3] == [""]
     assert without[4]["public_guidance"] == without[4]["personal_guidance"] == 7.0
 
