@@ -6,14 +6,18 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hisopt import ExactKMeans
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns import sum_of_squares as campaign
 from hisopt.experiments.campaigns.sum_of_squares import LEAVES, draw, enumerated, fault
+from hisopt.solvers.clustering.sum_of_squares.groups import fair_groups
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import items_of
 
@@ -74,6 +78,44 @@ def test_an_estimator_with_sizes_and_weights():
     repeated = ExactKMeans(2).fit(np.repeat(points, weights, axis=0))
     assert weighted.inertia_ == pytest.approx(repeated.inertia_)
     np.testing.assert_allclose(weighted.cluster_centers_, repeated.cluster_centers_)
+
+
+def test_pandas_and_pipelines():
+    frame = pd.DataFrame({"x": [0.0, 0.1, 0.2, 5.0, 5.1, 5.2], "y": [0.0, 0.5, 1.0] * 2})
+    pipeline = make_pipeline(StandardScaler(), ExactKMeans(2)).set_output(transform="pandas").fit(frame)
+    assert pipeline.transform(frame).columns.tolist() == ["exactkmeans0", "exactkmeans1"]
+    assert pipeline.fit_predict(frame).tolist() == [0, 0, 0, 1, 1, 1]
+    assert ExactKMeans(2).fit(frame).feature_names_in_.tolist() == ["x", "y"]
+    with pytest.raises(ValueError, match="NaN"):
+        ExactKMeans(2).fit(frame.replace(0.1, np.nan))
+
+
+def test_groups_bound_what_is_too_large_to_search(monkeypatch):
+    from hisopt.solvers.clustering.sum_of_squares import estimator
+
+    rng = np.random.default_rng(0)
+    points = 6 * np.eye(3)[rng.integers(3, size=90)] + rng.normal(size=(90, 3))
+    exact = ExactKMeans(3).fit(points)
+    monkeypatch.setattr(estimator, "_SEARCHED_UP_TO", 50)
+    monkeypatch.setattr(estimator, "_GROUP", 30)
+    bounded = ExactKMeans(3).fit(points)
+    assert bounded.inertia_ == pytest.approx(exact.inertia_)
+    assert 0.9 * exact.inertia_ < bounded.lower_bound_ <= exact.inertia_
+
+
+def test_fair_groups_hold_every_clusters_share_and_their_optima_add_up_to_a_bound():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2], [30, 21, 9])
+    points = rng.normal(size=(60, 2)) + labels[:, None]
+    groups = fair_groups(points, labels, 4)
+    table = np.array([[((groups == g) & (labels == c)).sum() for c in range(3)] for g in range(4)])
+    assert np.ptp(table, axis=0).max() <= 1
+    assert np.ptp(table.sum(axis=1)) <= 1
+    means = np.array([points[(groups == g) & (labels == 0)].mean(axis=0) for g in range(4)])
+    drawn = np.array([points[part].mean(axis=0) for part in rng.permutation(30).reshape(5, 6)])
+    assert means.std(axis=0).sum() < drawn.std(axis=0).sum()
+    optima = [ExactKMeans(3, tolerance=1e-2).fit(points[groups == g]).inertia_ for g in range(4)]
+    assert sum(optima) <= ExactKMeans(3, tolerance=1e-1).fit(points).inertia_
 
 
 @parametrize_with_checks([ExactKMeans(time_limit=1.0)])

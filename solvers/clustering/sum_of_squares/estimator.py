@@ -12,15 +12,24 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from hisopt.errors import InputError
 from hisopt.result import Limits
 from hisopt.solvers.base import Deadline
-from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Pairs, items_of
-from hisopt.solvers.clustering.sum_of_squares.search import solve
+from hisopt.solvers.clustering.sum_of_squares.groups import bounded, fair_groups
+from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
+from hisopt.solvers.clustering.sum_of_squares.items import Impossible, Items, Pairs, items_of
+from hisopt.solvers.clustering.sum_of_squares.search import Answer, solve
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
 
 
+_GROUP = 120  # points in a fair group
+_SEARCHED_UP_TO = 3000  # different points, whose matrix of pairs a search holds many times
+
+
 class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """k-means to a proven optimum, or with a proven gap where time runs out.
+
+    Beyond 3,000 different points there is no search: the heuristic's partition comes with the bound of fair groups
+    (`hisopt.solvers.clustering.sum_of_squares.groups`), or, with limits, pairs or weights, with the bound 0.
 
     Parameters
     ----------
@@ -82,7 +91,10 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
             )  # fmt: skip
         except Impossible as error:
             raise InputError(str(error)) from None
-        answer = solve(items, deadline, self.tolerance, int(self.random_state or 0))
+        if len(items) > _SEARCHED_UP_TO:
+            answer = _bounded_only(X, items, deadline, int(self.random_state or 0))
+        else:
+            answer = solve(items, deadline, self.tolerance, int(self.random_state or 0))
         if answer.labels is None:
             raise InputError(answer.impossible or f"no partition found in {self.time_limit} s")
         self.labels_, self.cluster_centers_ = _numbered(X, answer.labels, weights)
@@ -105,6 +117,21 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
+
+
+def _bounded_only(points: FloatArray, items: Items, deadline: Deadline, seed: int) -> Answer:
+    """Return the heuristic's partition of many points, and the bound of fair groups where nothing constrains them."""
+    brief = Deadline(Limits(time_s=0.2 * deadline.left))
+    found = hybrid(items, seed, 20, patience=10, deadline=brief)
+    if found is None:
+        return Answer(None, np.inf, 0.0, 0, False)
+    labels, lower = np.where(items.groups >= 0, found[items.groups], -1), 0.0
+    if items.plain and int(items.counts.sum()) == len(points) and items.counted:
+        centred = points - points.mean(axis=0)
+        groups = fair_groups(centred, labels, max(len(points) // _GROUP, 1), seed)
+        lower = bounded(points, items.clusters, groups, deadline).lower
+    squares = items.squares(found) * items.unit
+    return Answer(labels, squares, min(lower, squares), 0, False)
 
 
 def _numbered(points: FloatArray, labels: IntArray, weights: FloatArray | None) -> tuple[IntArray, FloatArray]:
