@@ -85,7 +85,8 @@ def _run(command: str, *arguments: str) -> Cost:
     held: list[float] = []
     while program.poll() is None:
         try:
-            held.append(psutil.Process(program.pid).memory_info().rss / 1e6)
+            if resident := psutil.Process(program.pid).memory_info().rss:  # none once it has ended
+                held.append(resident / 1e6)
         except psutil.Error:
             break
         time.sleep(0.5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
 import secrets
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -68,8 +70,6 @@ class Dask(Engine):
 
     @override
     def run(self, tasks: Iterator[Named]) -> Iterator[dict[str, Any]]:
-        from asyncio import CancelledError
-
         from distributed import as_completed
 
         pending: dict[Any, tuple[Task, Request, int]] = {}
@@ -93,12 +93,12 @@ class Dask(Engine):
             task, request, tried = pending.pop(future)
             try:
                 error = future.exception()
-            except CancelledError:
+                record = future.result() if error is None else None
+            except (asyncio.CancelledError, futures.CancelledError):
                 raise InputError(
                     "--on: the scheduler went away; what was solved is kept, the same call goes on"
                 ) from None
-            if error is None:
-                record = future.result()
+            if record is not None:
                 future.release()
                 yield record
             elif isinstance(error, remote.Different):
@@ -113,11 +113,11 @@ class Dask(Engine):
     def close(self) -> None:
         from distributed.comm.core import CommClosedError
 
-        with contextlib.suppress(
-            OSError, CommClosedError, TimeoutError
-        ):  # the scheduler is gone; workers forget by themselves
-            self._client.run(remote.forget, self._campaign, on_error="ignore")
-        self._client.close(timeout=5)
+        if self._client.status == "running":  # else workers forget by themselves
+            with contextlib.suppress(OSError, CommClosedError, TimeoutError):
+                self._client.run(remote.forget, self._campaign, on_error="ignore")
+        with contextlib.suppress(TimeoutError):
+            self._client.close(timeout=5)
 
 
 def _solve(request: Request, campaign: str) -> dict[str, Any]:
