@@ -34,6 +34,7 @@ WINGS = {  # what a wing of solvers/ takes from others, besides what stands in s
     "full": {"clustering", "joint"},
     "policy": {"clustering", "joint", "steps"},
     "schemes": {"clustering", "joint"},
+    "trees": {"joint"},
 }
 
 
