@@ -19,7 +19,7 @@ from hisopt.instances.files import save
 if TYPE_CHECKING:
     from hisopt import Instance
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FAULTY = ROOT / "tests" / "solvers" / "faulty.py"
 
 

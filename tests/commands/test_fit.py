@@ -15,7 +15,7 @@ from hisopt.commands.fit import BINS, fit, fit_bin, hiqm, nearest_bin, read
 from hisopt.diffusion.quality_table import load_quality
 from hisopt.errors import InputError
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data"
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def planted(noise: float = 0.0) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def test_standard_errors_are_those_of_repeated_draws() -> None:
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published scores are not beside the checkout")
 def test_the_shipped_table_comes_from_the_published_scores() -> None:
     found = fit(read(str(PUBLISHED / "hiqm_means.csv"), None))
-    shipped = json.loads((Path(__file__).parents[1] / "hisopt" / "data" / "hiqm.json").read_text())
+    shipped = json.loads((Path(__file__).parents[2] / "hisopt" / "data" / "hiqm.json").read_text())
     for name in ("with_modules", "without_modules"):
         np.testing.assert_allclose([row["coefficients"] for row in found[name]], shipped[name], atol=1e-4)
 
