@@ -65,7 +65,7 @@ class Experiment(ABC):
         """Return the figure, where there is one."""
         return None
 
-    def report(self, rows: pd.DataFrame) -> str | None:
+    def report(self, rows: pd.DataFrame) -> str | None:  # noqa: ARG002
         """Return as Markdown what does not fit a row of the table, where there is more; ``NAME.md`` holds it."""
         return None
 

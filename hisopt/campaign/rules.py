@@ -121,9 +121,9 @@ class _Reader:
         return self._tokens[self._next - 1][1]
 
     def rule(self, depth: int) -> Rule:
-        return self._joined("or", depth, lambda: self._joined("and", depth, lambda: self._one(depth)))
+        return self._joined("or", lambda: self._joined("and", lambda: self._one(depth)))
 
-    def _joined(self, by: str, depth: int, part: Callable[[], Rule]) -> Rule:
+    def _joined(self, by: str, part: Callable[[], Rule]) -> Rule:
         parts = [part()]
         while self._token == by:
             self._take()

@@ -193,7 +193,7 @@ def _farthest(points: FloatArray) -> tuple[int, int]:
 
 def best_refined(
     embeddings: FloatArray, count: int, criterion: str, deadline: Deadline | None = None,
-    tell: Callable[[IntArray], None] = lambda labels: None,
+    tell: Callable[[IntArray], None] = lambda _: None,
 ) -> IntArray:  # fmt: skip
     """Return the better of HAC and the best of some k-means, either refined and rearranged; with many users HAC alone.
 

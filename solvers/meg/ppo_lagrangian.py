@@ -60,9 +60,7 @@ PLAIN = PpoSettings(
 """Without the proportional term, the fixed scale of advantages, the average and the falling entropy."""
 
 
-def train(
-    problem: Meg, settings: PpoSettings, tell: Callable[[int, FloatArray], None] = lambda i, policy: None
-) -> nn.Module:
+def train(problem: Meg, settings: PpoSettings, tell: Callable[[int, FloatArray], None] = lambda *_: None) -> nn.Module:
     """Train an actor; ``tell`` gets the iteration and the policy (H, A) before each. The same seed gives the same actor."""
     torch.manual_seed(settings.seed)
     slots, seen, process = Slots(problem, settings.seed), features(problem), problem.process

@@ -185,7 +185,7 @@ def test_exported_models_have_the_same_optimum_elsewhere(
     scip = pyscipopt.Model()
     scip.hideOutput()
     scip.readProblem(str(file))
-    scip.setParam("limits/time", 60)
+    scip.setParams({"limits/time": 60, "timing/clocktype": 1})
     scip.optimize()
     assert scip.getStatus() == "optimal"
     found = scip.getObjVal()

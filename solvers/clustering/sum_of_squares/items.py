@@ -173,7 +173,7 @@ def items_of(
     groups = np.full(size, -1, dtype=np.int64)
     groups[present] = np.unique(own[present], return_inverse=True)[1]
     count = int(groups.max()) + 1
-    apart = _separated(groups, separate, together, count)
+    apart = _separated(groups, separate, count)
     counts = np.bincount(groups[present], minlength=count)
     if counts.max() > high:
         item = int(np.argmax(counts))
@@ -274,7 +274,7 @@ def _with_duplicates(points: FloatArray, own: IntArray, present: IntArray, named
     return own
 
 
-def _separated(groups: IntArray, separate: IntArray, together: IntArray, count: int) -> BoolArray:
+def _separated(groups: IntArray, separate: IntArray, count: int) -> BoolArray:
     if not len(separate):
         return _no_pairs(count)
     apart = np.zeros((count, count), dtype=bool)
