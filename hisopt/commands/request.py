@@ -310,11 +310,14 @@ def _needs_embeddings(instance: Instance | IccInstance, kinds: Sequence[str]) ->
 
 def tasks(problems: Sequence[Problem], names: Sequence[str], policy: str | None) -> list[tuple[Problem, Solver[Any]]]:
     """Return each problem with each solver that serves it; raise `InputError` for a solver that serves none."""
+    from hisopt.solvers.meg.learned import policy_solver
     from hisopt.solvers.policy.learned import solver_of
     from hisopt.solvers.registry import parse, select
 
     found = [(p, solver) for p in problems for solver in select(p.kind, names) if solver.serves(p)]
-    if policy is not None:
+    if policy is not None and {p.kind for p in problems} == {"meg"}:
+        found += [(p, policy_solver(policy)) for p in problems]
+    elif policy is not None:
         own = solver_of(policy)
         if all(solver.name != own.name for _, solver in found):
             raise InputError(f"--policy: {policy} is a policy of {own.name}, which is not among the solvers asked for")

@@ -88,7 +88,9 @@ _PRESETS = ("small", "paper", "icc", "calibrated", "large", "meg", "meg-markov",
     help="A solver of --list, or path/to/file.py:MySolver; repeatable. [default: all that apply]",
 )
 @click.option(
-    "--policy", metavar="FILE", help="The trained policy of ippo or hid (see hisopt.train). [default: the shipped one]"
+    "--policy",
+    metavar="FILE",
+    help="The trained policy of ippo, hid or for meg (see hisopt.train). [default: the shipped one]",
 )
 @click.option(
     "--profile",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from hisopt import __version__
 from hisopt.commands.common import deferred_interrupt, require_at_least, run_command, taking
@@ -86,14 +87,17 @@ class TrainOptions:
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--algorithm",
-    type=click.Choice(["ippo", "hid"]),
+    type=click.Choice(["ippo", "hid", "cvpo", "ppo-lagrangian"]),
     default="ippo",
     show_default=True,
-    help="ippo for the problem 'joint', hid for the ICC model's 'steps' (the team reward by default).",
+    help="ippo for the problem 'joint', hid for the ICC model's 'steps' (the team reward by default), cvpo and "
+    "ppo-lagrangian for 'meg', where updates, batch (slots an update), seed, threads and output have a meaning.",
 )
 @click.option("--tuned", is_flag=True, help="Our defaults, which end nearest the optimum, instead of the paper's.")
 @click.option("--vanilla", is_flag=True, help="Normalise and truncate nothing, as the papers' ablation does.")
-@click.option("--preset", metavar="NAME", help="Scenario to draw decision points from. [default: paper; icc for hid]")
+@click.option(
+    "--preset", metavar="NAME", help="Scenario to draw decision points from. [default: paper; icc for hid; meg]"
+)
 @click.option("--users", type=int, metavar="N", help="Users, instead of the preset's; its SMs scale along.")
 @click.option("--clusters", type=int, metavar="M", help="Largest number of clusters, instead of the preset's.")
 @click.option("--weights", callback=_weights, metavar="W1,W2,W3", help="Weights of quality, delay and energy.")
@@ -131,7 +135,9 @@ class TrainOptions:
     default=None,
     help="Train on half of the subjects, judge on others, instead of other draws from the same prompts.",
 )
-@click.option("--updates", type=int, metavar="U", help="Updates in all. [default: 1000; tuned 1200]")
+@click.option(
+    "--updates", type=int, metavar="U", help="Updates in all. [default: 1000; tuned 1200; cvpo 40, ppo-lagrangian 200]"
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of networks, actions and instances.")
 @click.option(
     "--time-limit",
@@ -160,6 +166,13 @@ def _command(options: TrainOptions) -> None:
     The gap is that of the most likely actions to the proven optimum, on instances that training never draws. Of the
     policies measured the one is kept that does best on the worst twentieth of other, validation instances.
     """
+    from hisopt.commands import train_meg
+
+    if options.algorithm in train_meg.ALGORITHMS:
+        source = click.get_current_context().get_parameter_source
+        given = {field.name for field in fields(options) if source(field.name) is not ParameterSource.DEFAULT}
+        train_meg.train(options, given)
+        return
     _train(options.settings(), options)
 
 
