@@ -105,14 +105,14 @@ def test_groups_bound_what_is_too_large_to_search(monkeypatch):
 
 def test_fair_groups_hold_every_clusters_share_and_their_optima_add_up_to_a_bound():
     rng = np.random.default_rng(1)
-    labels = np.repeat([0, 1, 2], [30, 21, 9])
-    points = rng.normal(size=(60, 2)) + labels[:, None]
+    labels = np.repeat([0, 1, 2], [18, 12, 6])
+    points = rng.normal(size=(36, 2)) + labels[:, None]
     groups = fair_groups(points, labels, 4)
     table = np.array([[((groups == g) & (labels == c)).sum() for c in range(3)] for g in range(4)])
     assert np.ptp(table, axis=0).max() <= 1
     assert np.ptp(table.sum(axis=1)) <= 1
     means = np.array([points[(groups == g) & (labels == 0)].mean(axis=0) for g in range(4)])
-    drawn = np.array([points[part].mean(axis=0) for part in rng.permutation(30).reshape(5, 6)])
+    drawn = np.array([points[part].mean(axis=0) for part in rng.permutation(18).reshape(3, 6)])
     assert means.std(axis=0).sum() < drawn.std(axis=0).sum()
     optima = [ExactKMeans(3, tolerance=1e-2).fit(points[groups == g]).inertia_ for g in range(4)]
     assert sum(optima) <= ExactKMeans(3, tolerance=1e-1).fit(points).inertia_
