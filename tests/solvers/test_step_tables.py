@@ -201,10 +201,9 @@ def test_vertices_support_all_sums_of_personalised_steps() -> None:
             allowed = [y for y in range(limits.edge_min, limits.edge_max + 1)
                        if any(limits.served_min <= x + y <= limits.served_max for x in range(top + 1))]  # fmt: skip
             bounds = bound_steps._range(members, top)
-            assert (bounds is None) == (not allowed)
-            if bounds is None:
+            assert list(bounds) == allowed
+            if not allowed:
                 continue
-            assert bounds == (min(allowed), max(allowed))
             value = np.array([
                 [max(quality[n, x] + members.saved[n] * (x + y - limits.served_max) for x in range(top + 1)
                      if limits.served_min <= x + y <= limits.served_max) for y in allowed]
@@ -233,6 +232,28 @@ def test_vertices_support_all_sums_of_personalised_steps() -> None:
                     assert sums[int(done)] == pytest.approx(worth, rel=1e-9, abs=1e-9)
 
 
+def test_vertices_of_any_values_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of values with dents, at uneven numbers of steps, with edges of users that tie."""
+    members = members_of(drawn(0, binds=True))
+    sizes = np.bincount(members.labels, minlength=members.count)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        points = np.cumsum(rng.integers(1, 4, int(rng.integers(2, 6))))
+        value = rng.integers(-9, 9, (6, len(points))) / 4 if seed % 2 else rng.normal(size=(6, len(points)))
+        monkeypatch.setattr(bound_steps, "_values", lambda *_, both=(points, value): both)
+        monkeypatch.setattr(bound_steps, "_range", lambda *_, ends=range(points[0], points[-1] + 1): ends)
+        cluster, edge, gain = bound_steps.vertices(members, 0, sizes, None)
+        slopes = np.unique(np.round([
+            (row[j] - row[i]) / (points[j] - points[i]) for row in value for j in range(len(points)) for i in range(j)
+        ], 12))  # fmt: skip
+        prices = np.concatenate([slopes[:1] - 1, (slopes[1:] + slopes[:-1]) / 2, slopes[-1:] + 1])
+        for m in range(members.count):
+            own, users = cluster == m, members.labels == m
+            best = (value[users][:, None, :] - prices[:, None] * points).max(axis=2).sum(axis=0)
+            np.testing.assert_allclose((gain[own] - prices[:, None] * edge[own]).max(axis=1), best, atol=1e-9)
+            assert len(set(edge[own].tolist())) == own.sum()
+
+
 def test_the_best_x_is_kept_for_every_work_and_rebuilt() -> None:
     for seed in range(20):
         members = members_of(drawn(seed, binds=True))
@@ -240,7 +261,7 @@ def test_the_best_x_is_kept_for_every_work_and_rebuilt() -> None:
         sizes = np.bincount(members.labels, minlength=members.count)
         expected: dict[tuple[int, int], float] = {(m, 0): 0.0 for m in range(members.count) if sizes[m] == 0}
         for top in range(limits.common_max + 1):
-            if bound_steps._range(members, top) is None:
+            if not bound_steps._range(members, top):
                 continue
             for m, edge, gain in zip(*bound_steps.vertices(members, top, sizes, None), strict=True):
                 if sizes[m]:

@@ -32,6 +32,10 @@ def drawn(seed: int) -> Instance:
             return instance.replace(edge=instance.edge.replace(sms=budget), given_common=None, given_edge=None)
 
 
+def searching(instance: Instance, limits: Limits = LIMITS) -> _Search:
+    return _Search(instance, Deadline(limits), lambda partition, bound: None)
+
+
 def partitions(instance: Instance) -> list[np.ndarray]:
     """All labels that the number and the sizes of clusters allow."""
     found = []
@@ -93,7 +97,7 @@ def dual(search: _Search, every: list[np.ndarray], multiplier: float) -> tuple[f
 def test_prices_and_their_minimum_are_those_of_all_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(8):
         instance = drawn(seed)
-        search, every = _Search(instance, Deadline(LIMITS)), partitions(instance)
+        search, every = searching(instance), partitions(instance)
         scale = abs(search.tables.constant) + np.abs(search.tables.gain).max()
         for multiplier in (0.0, 0.3, 2.0, 11.0):
             value, load = search._price(multiplier)
@@ -120,7 +124,7 @@ def test_partitions_that_are_not_searched_are_bounded(rank: int, monkeypatch: py
     left_out = 0
     for seed in range(8):
         instance = drawn(seed)
-        search, every = _Search(instance, Deadline(LIMITS)), partitions(instance)
+        search, every = searching(instance), partitions(instance)
         worth = [joint_optimum(instance, labels) - search.tables.constant for labels in every]
         search.value = sorted(worth)[::-1][min(rank, len(worth) - 1)]
         seen: set[tuple[int, ...]] = set()
@@ -151,7 +155,7 @@ def test_bounds_of_partitions_that_stay_open_count(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(subsets.scalar_coupling, "maximise", loose)
     instance = drawn(1)
-    search = _Search(instance, Deadline(LIMITS))
+    search = searching(instance)
     search.dual = math.inf
     search._offer(masks(partitions(instance)[0]))
     value = search.value
@@ -168,7 +172,7 @@ def test_bounds_of_partitions_that_stay_open_count(monkeypatch: pytest.MonkeyPat
 def test_no_time_leaves_the_dual_bound() -> None:
     for seed in range(4):
         instance = drawn(seed)
-        search = _Search(instance, Deadline(Limits(time_s=0)))
+        search = searching(instance, Limits(time_s=0))
         search.run()
         assert not search.complete
         best = max(joint_optimum(instance, labels) for labels in partitions(instance))
@@ -186,5 +190,9 @@ def test_sizes_that_nothing_meets_are_infeasible() -> None:
         .replace(max_clusters=2, cluster_size_min=3, cluster_size_max=3)
     )
     assert Subsets().solve(Full(instance), LIMITS).termination is Termination.INFEASIBLE
+    for clusters, least, most in product((1, 2, 3, 4), (1, 2, 3), (1, 2, 3, 4)):
+        if least <= most and clusters * most >= 4:
+            limited = instance.replace(max_clusters=clusters, cluster_size_min=least, cluster_size_max=most)
+            assert searching(limited).possible == bool(partitions(limited)), (clusters, least, most)
     assert not Subsets().serves(Full(instance, whole_sms=True))
     assert Subsets().serves(Full(instance))
