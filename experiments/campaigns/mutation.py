@@ -191,7 +191,8 @@ def score(module: str, known: dict[str, dict[str, object]], listed: list[Entry])
     caught = counts["killed"] + counts["timeout"]
     real = caught + counts["survived"]
     share = f"{100 * caught / real:.0f} %" if real else "-"
-    rest = f"{counts['timeout']} by time), {counts['equivalent']} equivalent, {counts['not run']} not run"
+    judged_not = counts["not run"] + counts["late"]  # late: stopped by the clock on a busy machine, which says nothing
+    rest = f"{counts['timeout']} by time), {counts['equivalent']} equivalent, {judged_not} not judged"
     return "\n".join([f"{module}: {share}: {caught} of {real} caught ({rest}", *lines])
 
 

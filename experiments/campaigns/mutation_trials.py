@@ -80,6 +80,8 @@ class Trials:
                     break
                 chosen.append(test)
             start = time.perf_counter()
+            if not chosen and given["survived"]:
+                continue
             outcome, by = self._try(mutant, sources[mutant.module], [items[test] for test in chosen], covered)
             self.hits[by] += 1
             record = {
@@ -93,6 +95,8 @@ class Trials:
         return True
 
     def _try(self, mutant: Mutant, source: bytes, items: list[pytest.Item], covered: Covered) -> tuple[str, str]:
+        if not items:
+            return "survived", ""
         path = Path(self.plan.folder) / mutant.module
         path.write_bytes(mutant.apply(source))  # for processes that the tests start
         seconds = [covered[item.nodeid]["seconds"] for item in items]
@@ -115,7 +119,8 @@ class Trials:
             path.write_bytes(source)
         if status == 0:
             return "survived", ""
-        return "timeout" if status in (-signal.SIGXCPU, -signal.SIGKILL) else "killed", said[-1] if said else ""
+        ended = {-signal.SIGXCPU: "timeout", -signal.SIGKILL: "late"}.get(status, "killed")  # late: on a busy machine
+        return ended, said[-1] if said else ""
 
     def _coverage(self, session: pytest.Session) -> Covered:
         """What the tests run, from the file of earlier runs where neither they nor the modules have changed."""

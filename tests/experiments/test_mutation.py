@@ -154,6 +154,13 @@ def test_forks_say_what_they_did_and_how_they_ended() -> None:
     assert mutation_trials.fork(hangs, 60) == (-signal.SIGXCPU, ["one"])
 
 
+def test_a_mutant_that_no_test_runs_survives() -> None:
+    source = (mutation.ROOT / "solvers/clustering/branch_bound/merged_users.py").read_bytes()
+    mutant = mutants.mutants("solvers/clustering/branch_bound/merged_users.py", source)[0]
+    plan = mutation_trials.Plan("", [], [], "", "", [], 1.0, 1.0)
+    assert mutation_trials.Trials(plan)._try(mutant, source, [], {}) == ("survived", "")
+
+
 def test_lines_that_run_are_seen() -> None:
     file = mutants.__file__
     with mutation_trials.traced({file: "it"}) as lines:

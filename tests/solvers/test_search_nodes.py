@@ -145,6 +145,49 @@ def test_an_incumbent_a_hair_below_the_optimum_does_not_lower_the_bound(
         assert search.bound <= best * (1 + 1e-6)
 
 
+def test_nodes_that_are_close_enough_are_given_up_with_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(problem("mean", 3, 1, USERS, 0), Deadline(Limits(time_s=60)))
+    node = search.open[0][-1]
+    monkeypatch.setattr(search.incumbent, "offer", lambda labels, improve=True: None)
+    search.incumbent.value = node.bound * (1 - 3e-7)
+    search._push(_Node(node.nodes, node.bound * (1 - 1e-7), node.sizes))
+    search.run()
+    assert search.proven
+    assert search.explored == 0
+    assert search.bound == node.bound
+
+
+def test_a_node_whose_users_are_all_apart_is_one_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = problem("mean", USERS, 1, USERS, 0)
+    search, size = Search(given, Deadline(Limits(time_s=60))), USERS
+    nodes = Weighted.of(given.similarity_matrix).separate(~np.eye(size, dtype=bool))
+    offered: list[np.ndarray] = []
+    monkeypatch.setattr(search.incumbent, "offer", lambda labels, improve=True: offered.append(labels))
+    relaxation, scale, always = search.task.relaxation(nodes, search.open[0][-1].sizes)
+    warm = _suspend(relaxation.start(), scale, always, always)
+    assert search._branch(nodes, 9.0, search.open[0][-1].sizes, warm) == []
+    assert [labels.tolist() for labels in offered] == [list(range(size))]
+
+
+def test_a_leaf_that_needs_every_cluster_is_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three users are apart from each other, so that no fewer than three clusters will do."""
+    given = problem("mean", 3, 1, USERS, 0)
+    search = Search(given, Deadline(Limits(time_s=60)))
+    apart = np.zeros((USERS, USERS), dtype=bool)
+    apart[:3, :3] = ~np.eye(3, dtype=bool)
+    offered: list[np.ndarray] = []
+    monkeypatch.setattr(search.incumbent, "offer", lambda labels, improve=True: offered.append(labels))
+    search._finish(Weighted.of(given.similarity_matrix).separate(apart))
+    inside = [labels for labels in partitions(USERS, 3, 1, USERS) if len(set(labels[:3].tolist())) == 3]
+    best = max(value("mean", given.points, labels) for labels in inside)
+    assert value("mean", given.points, offered[0]) == pytest.approx(best)
+    assert len(set(offered[0][:3].tolist())) == 3
+    none = Weighted.of(given.similarity_matrix).separate(~np.eye(USERS, dtype=bool))
+    del offered[:]
+    search._finish(none)
+    assert not offered
+
+
 def test_the_bound_is_that_of_all_that_is_open() -> None:
     search = Search(problem("mean", 3, 1, USERS, 0), Deadline(Limits(time_s=60)))
     node, (first, _, _) = search.open[0][-1], search.open[0]
