@@ -23,12 +23,13 @@ from hisopt.experiments.papers.provisions import Provisions
 from hisopt.experiments.papers.public_similarity import PublicSimilarity
 from hisopt.experiments.papers.quality_curves import QualityCurves
 from hisopt.experiments.papers.sm_ranges import SmRanges
+from hisopt.experiments.papers.trees import Trees
 from hisopt.experiments.papers.weights import WeightOfQuality
 from hisopt.files import save_figure, write_atomically
 
 EXPERIMENTS: tuple[type[Experiment], ...] = (
     Gains, SmRanges, PublicSimilarity, ClusterCounts, Allocations, WeightOfQuality, Conference,
-    Hardware, Energy, Dominance, Provisions, QualityCurves, Calibration,
+    Hardware, Energy, Dominance, Provisions, QualityCurves, Calibration, Trees,
 )  # fmt: skip
 
 

@@ -133,7 +133,8 @@ class Calibration(Experiment):
         count = len(near_points(rows)[0])
         lines += [
             "",
-            f"Points of a Markov chain about that fit whose loss without the IIS pair is within {WITHIN:g} of the best: {count}. "
+            f"{count} points of a Markov chain about that fit, with a loss without the IIS pair within {WITHIN:g} of the best "
+            "(the 95 % region of ten parameters, were 10 % a deviation); a short chain, so the spans are at least these. "
             "A parameter counts as identified where they span at most a quarter of the range searched.", "",
             "| parameter | searched | within tolerance | share of the range | |", "|---|---|---|---|---|",
         ]  # fmt: skip

@@ -19,7 +19,7 @@ import numpy as np
 
 from hisopt.commands.common import run_command
 from hisopt.errors import InputError
-from hisopt.experiments.papers.calibration_model import BOUNDS, PUBLISHED, Model
+from hisopt.experiments.papers.calibration_model import BOUNDS, NAMES, PUBLISHED, Model
 from hisopt.files import write_atomically
 
 if TYPE_CHECKING:
@@ -35,10 +35,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "gains": ("10 PPGFIS", "10 CFIS", "10 IIS", "12"),
     "ranges": tuple(name for name in PUBLISHED if name.startswith("11")),
 }
-WITHIN = (
-    4.0  # points whose loss exceeds the best by less are near it: about the 95 % set, were the tolerance a deviation
-)
+WITHIN = 18.3  # by how much a loss near the best exceeds it: the 95 % region of ten parameters, were the tolerance a deviation
 _SPREAD_OF = "all but the IIS pair"  # the target whose surroundings are looked at
+_SCALED = ("delay weight", "energy weight", "bandwidth, Hz", "server utilisation", "device utilisation")
 _KEPT = 300  # points near the best
 _POPULATION = 6  # times the number of parameters
 
@@ -74,7 +73,9 @@ def spread(target: str, best: list[float], evaluations: int, walkers: int = 24, 
     """Return points about the best one, as a Markov chain of the likelihood exp(-loss / 2) visits them.
 
     The chain is affine-invariant (Goodman and Weare 2010, by emcee), so it follows parameters that trade for one another,
-    and stays within `BOUNDS`. Its first third is left out.
+    and stays within `BOUNDS`. Its first third is left out. One trade needs no chain: weights, utilisations and bandwidth
+    scaled by one factor change nothing (but for the logarithm in the rate), so every point comes once more so scaled, by a
+    factor at random.
     """
     import emcee
 
@@ -91,7 +92,19 @@ def spread(target: str, best: list[float], evaluations: int, walkers: int = 24, 
     chain.random_state = np.random.RandomState(seed).get_state()
     steps = max(evaluations // walkers, 3)
     chain.run_mcmc(start, steps)
-    return [[float(value) for value in point] for point in chain.get_chain(discard=steps // 3, flat=True)]
+    return with_scaled(chain.get_chain(discard=steps // 3, flat=True).tolist(), rng)
+
+
+def with_scaled(points: list[list[float]], rng: np.random.Generator) -> list[list[float]]:
+    """Return points and, one behind each, the point with weights, utilisations and bandwidth scaled as far as bounds allow."""
+    low, high = np.array(BOUNDS).T
+    scaled = np.array([name in _SCALED for name in NAMES])
+    found = []
+    for point in np.array(points):
+        up, down = float((high - point)[scaled].min()), float((point - low)[scaled].min())
+        moved = point + scaled * rng.uniform(-down, up)
+        found += [point.tolist(), np.clip(moved, low, high).tolist()]
+    return found
 
 
 def read(path: Path = POINTS) -> list[dict[str, Any]]:
@@ -152,7 +165,8 @@ def write(path: Path, found: list[dict[str, Any]]) -> None:
     lines = []
     for target in TARGETS:
         for one in sorted((k for k in found if k["target"] == target), key=lambda one: float(one["loss"])):
-            near = one["near"][:: max(len(one["near"]) // _KEPT, 1)]
+            every = max(len(one["near"]) // _KEPT, 1) | 1  # odd, so that both kinds of points stay
+            near = one["near"][::every]
             kept = one | {"point": _short(one["point"]), "near": [_short(point) for point in near]}
             lines.append(json.dumps(kept | {"cpu_s": round(one["cpu_s"], 1)}))
     write_atomically(path, "[\n" + ",\n".join(lines) + "\n]\n")

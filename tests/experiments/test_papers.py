@@ -32,7 +32,7 @@ REVIEW = {  # what a reading of the five documents found to check, in their orde
     "journal: quality curve": "journal-5-shape journal-5-up journal-5-flat",
     "journal: similarities": "journal-8-ideal journal-8-medoid journal-8-extracted journal-8-generated",
     "journal: clustering": "journal-algorithm-1 journal-26",
-    "journal: learner": "journal-settings",
+    "journal: learner": "journal-settings journal-15",
     "journal: schemes": "journal-schemes journal-iis-clusters",
     "journal: gains": "journal-10-ppgfis journal-10-cfis journal-10-iis journal-12",
     "journal: SM ranges": "journal-11a-his journal-11a-ppgfis journal-11a-cfis journal-11a-iis journal-11b-his journal-11b-ppgfis "
@@ -46,6 +46,7 @@ REVIEW = {  # what a reading of the five documents found to check, in their orde
     "journal: misprints": "journal-28 journal-33 journal-34 journal-37 journal-table-1-latency",
     "conference: model": "conference-preset conference-groups conference-settings",
     "conference: quality curve": "conference-3-start conference-3-floor",
+    "conference: learner": "conference-4b",
     "conference: weights": "conference-4a-quality conference-4a-delay_s conference-4a-energy_j",
     "conference: gains": "conference-5-ppgfis conference-5-gfis conference-5-iis",
     "magazine: figures": "magazine-3 magazine-4 magazine-5-sfif magazine-5-cfif magazine-5-clif",
@@ -57,7 +58,7 @@ REVIEW = {  # what a reading of the five documents found to check, in their orde
     "parameters": "provenance",
     "all together": "calibration-all calibration-rest calibration-gains calibration-ranges calibration-iis-pair calibration-iis-gain "
     "calibration-parameters calibrated-10-ppgfis calibrated-10-cfis calibrated-10-iis",
-    "ours": "dominance-clusters dominance-similarities energy-order",
+    "ours": "dominance-clusters dominance-similarities energy-order trees-exact trees-large",
 }
 
 

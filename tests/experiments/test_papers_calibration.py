@@ -101,7 +101,7 @@ def test_a_search_starts_from_a_point_and_never_ends_behind_it(tmp_path: Path) -
     found = calibration_search.search("gains", 0, 130, known["point"])
     assert found["loss"] <= 1.01 * known["loss"] + 1e-3
     found["near"] = calibration_search.spread("gains", found["point"], 60, walkers=20)
-    assert np.shape(found["near"]) == (40, len(BOUNDS))
+    assert np.shape(found["near"]) == (80, len(BOUNDS))
     assert all(
         low <= value <= high for point in found["near"] for value, (low, high) in zip(point, BOUNDS, strict=True)
     )
