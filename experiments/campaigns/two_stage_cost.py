@@ -1,0 +1,112 @@
+"""``python -m hisopt.experiments.campaigns.two_stage_cost``: what it costs to choose the clusters first.
+
+Each way to clusters is followed by the exact joint solver, and held to the best decision known of the full problem and to
+a proven bound on it: the optimum up to 20 users (`set-partition`), the bound by types of clusters beyond.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from hisopt import run
+from hisopt.experiments.campaigns.random_instances import paper_preset
+from hisopt.files import write_atomically
+from hisopt.problems import Clustering, Full, Joint
+from hisopt.solvers.full.set_partition import MAX_USERS
+from hisopt.solvers.full.type_bound import MAX_USERS as MOST_BOUNDED
+
+CLUSTERINGS = {
+    "HAC": ("mean", "hac"),
+    "refined, mean": ("mean", "hac-refined"),
+    "refined, centroid": ("centroid", "hac-refined"),
+    "k-means": ("mean", "kmeans"),
+    "random": ("mean", "random"),
+    "all in one": ("sum", "hac-refined"),
+}
+
+
+class Refuted(Exception):
+    """A decision beyond a bound."""
+
+
+def row(users: int, seed: int, time_limit: float) -> dict[str, float | int | str]:
+    """Return the utilities and the bound of one instance of the preset ``paper``."""
+    instance = paper_preset(users, seed)
+    found: dict[str, float | int | str] = {"users": users, "seed": seed}
+    for name, (criterion, solver) in CLUSTERINGS.items():
+        clustering = run(Clustering.of(instance, criterion), solver, time_limit=time_limit, seed=seed)
+        if clustering.decision is None or clustering.decision.clusters is None:
+            raise Refuted(f"N = {users}, seed {seed}, {name}: {clustering.message or 'no clusters'}")
+        given = Joint(instance.with_clusters(np.asarray(clustering.decision.clusters)))
+        found[name] = float(run(given, "exact", time_limit=time_limit).objective or np.nan)
+    problem = Full(instance)
+    searched = run(problem, "local-search", time_limit=time_limit, seed=seed)
+    bounded = run(problem, "set-partition" if users <= MAX_USERS else "type-bound", time_limit=time_limit, seed=seed)
+    if searched.objective is None or bounded.objective is None or bounded.bound is None:
+        raise Refuted(f"N = {users}, seed {seed}: {searched.message} {bounded.message or 'no bound in time'}")
+    found["best known"] = max(searched.objective, bounded.objective, *(float(found[name]) for name in CLUSTERINGS))
+    found["bound"], found["termination"] = bounded.bound, str(bounded.termination)
+    if found["best known"] > bounded.bound * (1 + 1e-6):
+        raise Refuted(f"N = {users}, seed {seed}: {found['best known']} exceeds the bound {bounded.bound}")
+    return found
+
+
+def summary(rows: pd.DataFrame) -> str:
+    """Return a Markdown table: how far each way is below the best known, and that below the bound, in per cent."""
+    lines = [
+        "| N | draws | " + " | ".join(CLUSTERINGS) + " | bound over the best known: mean, worst | proven optimal |",
+        "|" + "---|" * (len(CLUSTERINGS) + 4),
+    ]
+    for users, part in rows.groupby("users"):
+        best = part["best known"]
+        lost = {name: 100 * (1 - part[name] / best) for name in CLUSTERINGS}
+        losses = [f"{loss.mean():.2f}, {loss.max():.2f}" for loss in lost.values()]
+        gap = 100 * (part["bound"] / best - 1)
+        proven = int((part["termination"] == "optimal").sum())
+        lines.append(
+            f"| {users} | {len(part)} | " + " | ".join(losses) + f" | {gap.mean():.2f}, {gap.max():.2f} | {proven} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+@click.command()
+@click.option("--users", default="8,12,20,50", show_default=True, help="Sizes N, with commas.")
+@click.option("--seeds", default=50, show_default=True, help="Draws of each size.")
+@click.option("--time-limit", default=120.0, show_default=True, help="Seconds a solve.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="CSV of all draws; a run goes on from it."
+)
+def main(users: str, seeds: int, time_limit: float, output: Path | None) -> None:
+    """Measure what clustering first costs, in per cent of the best utility known: mean, worst."""
+    try:
+        sizes = [int(part) for part in users.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{users!r} is not a list of whole numbers", param_hint="--users") from None
+    if not all(1 <= size <= MOST_BOUNDED for size in sizes) or seeds < 1:
+        raise click.UsageError(f"sizes from 1 to {MOST_BOUNDED}, and at least one draw")
+    known = pd.read_csv(output) if output is not None and output.exists() else pd.DataFrame(columns=["users", "seed"])
+    done = {(int(n), int(s)) for n, s in zip(known["users"], known["seed"], strict=True)}
+    rows = known.to_dict("records")
+    for seed in range(seeds):
+        for size in sizes:
+            if (size, seed) in done:
+                continue
+            try:
+                rows.append(row(size, seed, time_limit))
+            except Refuted as error:
+                print(error, file=sys.stderr)
+                sys.exit(1)
+            if output is not None:
+                write_atomically(output, pd.DataFrame(rows).to_csv(index=False))
+            ratio = rows[-1]["bound"] / rows[-1]["best known"]
+            print(f"N = {size}, seed {seed}: bound / best known = {ratio:.5f}", file=sys.stderr)
+    print(summary(pd.DataFrame([r for r in rows if r["users"] in sizes])))
+
+
+if __name__ == "__main__":
+    main()
