@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -20,7 +21,12 @@ from hisopt.problems import Clustering, Full, Joint
 from hisopt.solvers.full.set_partition import MAX_USERS
 from hisopt.solvers.full.type_bound import MAX_USERS as MOST_BOUNDED
 
-CLUSTERINGS = {
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from hisopt.problems import Criterion
+
+CLUSTERINGS: dict[str, tuple[Criterion, str]] = {
     "HAC": ("mean", "hac"),
     "refined, mean": ("mean", "hac-refined"),
     "refined, centroid": ("centroid", "hac-refined"),
@@ -34,10 +40,10 @@ class Refuted(Exception):
     """A decision beyond a bound."""
 
 
-def row(users: int, seed: int, time_limit: float) -> dict[str, float | int | str]:
+def row(users: int, seed: int, time_limit: float) -> dict[Hashable, Any]:
     """Return the utilities and the bound of one instance of the preset ``paper``."""
     instance = paper_preset(users, seed)
-    found: dict[str, float | int | str] = {"users": users, "seed": seed}
+    found: dict[Hashable, Any] = {"users": users, "seed": seed}
     for name, (criterion, solver) in CLUSTERINGS.items():
         clustering = run(Clustering.of(instance, criterion), solver, time_limit=time_limit, seed=seed)
         if clustering.decision is None or clustering.decision.clusters is None:
@@ -49,7 +55,7 @@ def row(users: int, seed: int, time_limit: float) -> dict[str, float | int | str
     bounded = run(problem, "set-partition" if users <= MAX_USERS else "type-bound", time_limit=time_limit, seed=seed)
     if searched.objective is None or bounded.objective is None or bounded.bound is None:
         raise Refuted(f"N = {users}, seed {seed}: {searched.message} {bounded.message or 'no bound in time'}")
-    found["best known"] = max(searched.objective, bounded.objective, *(float(found[name]) for name in CLUSTERINGS))
+    found["best known"] = max(searched.objective, bounded.objective, *(found[name] for name in CLUSTERINGS))
     found["bound"], found["termination"] = bounded.bound, str(bounded.termination)
     if found["best known"] > bounded.bound * (1 + 1e-6):
         raise Refuted(f"N = {users}, seed {seed}: {found['best known']} exceeds the bound {bounded.bound}")
