@@ -23,7 +23,7 @@ from hisopt.experiments.campaigns.mutants import Entry, Mutant, equivalent, may_
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutation_equivalents.toml")
 NAMED = Path(__file__).with_name("mutation_named.toml")
-_JOINT = ("tests/solvers/test_coupling_rules.py", "tests/solvers/test_step_tables.py",
+_JOINT = ("tests/solvers/test_coupling_rules.py", "tests/solvers/test_coupling_search.py", "tests/solvers/test_step_tables.py",
           "tests/solvers/test_scalar_coupling.py", "tests/solvers/test_joint_exact.py", "tests/test_certificate.py",
           "tests/solvers/test_properties.py", "tests/experiments/test_edges.py")  # fmt: skip
 _WHOLE = ("tests/solvers/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
