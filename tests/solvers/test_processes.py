@@ -90,12 +90,18 @@ def family(process: subprocess.Popen[str]) -> dict[str, list[psutil.Process]]:
     return {"runner": [runner], "guard": guards, "server": servers}
 
 
+def at_a_terminal() -> None:
+    """Give a command the signals that it has at a terminal: in the background a shell has them ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def solving(solver: str, marker: Path) -> Iterator[subprocess.Popen[str]]:
     """A command that has come to this solver; killed in the end, whatever a test finds."""
     output = marker.with_name("out.json")
     with subprocess.Popen(
-        command(solver, output), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(solver, output), stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=at_a_terminal
     ) as process:
         try:
             assert eventually(marker.exists, 120)
