@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hisopt.solvers.clustering.partitions import membership
+
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
 
@@ -38,7 +40,7 @@ class PriceProgram:
         self._users, self._clusters = users, clusters
         self._columns = np.zeros(0, dtype=np.int64)
         self._known: set[int] = set()
-        self._rows = ((np.arange(1 << users)[:, None] >> np.arange(users)) & 1).astype(bool)
+        self._rows = membership(users).astype(bool)
         self._highs = highspy.Highs()
         self._highs.silent()
         self._highs.setOptionValue("threads", 1)

@@ -13,7 +13,7 @@ from hisopt.problems import Clustering, Full, Joint, Problem, sizes_of
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
-from hisopt.solvers.clustering.partitions import allowed_sizes
+from hisopt.solvers.clustering.partitions import allowed_sizes, labels_of, membership
 from hisopt.solvers.full import subset_tables
 from hisopt.solvers.full.local_search import PartitionSearch
 from hisopt.solvers.full.moves import Oracle
@@ -100,9 +100,7 @@ class _Search:
         self.oracle = Oracle(instance, deadline)
         self.tables = subset_tables.build(instance, deadline)
         self.constant = self.tables.constant
-        sets = np.arange(1 << self.users)
-        sizes = ((sets[:, None] >> np.arange(self.users)) & 1).sum(axis=1)
-        self.allowed = allowed_sizes(sizes_of(instance), sizes.astype(np.float64))
+        self.allowed = allowed_sizes(sizes_of(instance), membership(self.users).sum(axis=1))
         self.known: set[frozenset[int]] = set()
         self.best: Decision | None = None
         self.value, self.load = -np.inf, 0.0
@@ -181,9 +179,7 @@ class _Search:
     def _offer(self, partition: list[int]) -> None:
         """Solve the joint problem of a partition: with real SMs, and where that may beat the incumbent, whole ones."""
         self.known.add(frozenset(partition))
-        labels = np.zeros(self.users, dtype=np.int64)
-        for label, subset in enumerate(partition):
-            labels[[user for user in range(self.users) if subset >> user & 1]] = label
+        labels = labels_of(partition, self.users)
         state = self.oracle.solve(labels)
         if max(state.value, state.bound) <= self.enough:
             return
