@@ -100,44 +100,83 @@ def dual_scale(dual: float, value: float) -> float:
     return max(abs(dual), abs(value))
 
 
+@dataclass(frozen=True)
+class _Options:
+    """Some options of every group: gain, load and index among all of each, shape (K,), and the groups' first places."""
+
+    gain: FloatArray
+    load: FloatArray
+    index: IntArray
+    groups: IntArray
+    starts: IntArray
+
+    def priced(self, multiplier: float, budget: float) -> FloatArray:
+        return np.asarray(self.gain - (2 * multiplier / budget) * self.load)
+
+    def respond(self, multiplier: float, budget: float) -> _Response:
+        """The best option of every group at a multiplier, the first of those that tie."""
+        priced = self.priced(multiplier, budget)
+        top = np.maximum.reduceat(priced, self.starts)
+        hits = np.flatnonzero(priced == top[self.groups])
+        owner = self.groups[hits]
+        pick = hits[np.append(True, owner[1:] != owner[:-1])]
+        value = float(multiplier**2 / budget + top.sum())
+        gain, load = float(self.gain[pick].sum()), float(self.load[pick].sum())
+        return _Response(multiplier, value, gain, load, self.index[pick], self.gain[pick], self.load[pick])
+
+    def between(self, low: _Response, high: _Response, budget: float) -> _Options:
+        """Return the options that may be best between two multipliers: elsewhere the best at one end beats them at both."""
+        keep = np.ones(len(self.gain), dtype=bool)
+        for here, there in ((low, high), (high, low)):
+            rival = there.gains - (2 * here.multiplier / budget) * there.loads
+            keep &= self.priced(here.multiplier, budget) >= rival[self.groups]
+        groups = self.groups[keep]
+        starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
+        return _Options(self.gain[keep], self.load[keep], self.index[keep], groups, starts)
+
+
+@dataclass(frozen=True)
+class _Response:
+    """The best options at a multiplier, one a group, shape (M,), with the dual's value and the total gain and load."""
+
+    multiplier: float
+    value: float
+    gain: float
+    load: float
+    pick: IntArray
+    gains: FloatArray
+    loads: FloatArray
+
+
 def _minimise_dual(
     gain: FloatArray, load: FloatArray, offsets: IntArray, groups: IntArray, budget: float
 ) -> tuple[float, float, IntArray, IntArray]:
-    """Minimise h by intersecting its tangents; return lambda, h(lambda) and the choices on both sides of it."""
+    """Minimise h by intersecting its tangents; return lambda, h(lambda) and the choices on both sides of it.
 
-    def respond(multiplier: float) -> tuple[float, float, float, IntArray]:
-        priced = gain - (2 * multiplier / budget) * load
-        top = np.maximum.reduceat(priced, offsets[:-1])
-        hits = np.flatnonzero(priced == top[groups])
-        owner = groups[hits]
-        pick = hits[np.append(True, owner[1:] != owner[:-1])]
-        value = float(multiplier**2 / budget + top.sum())
-        return value, float(gain[pick].sum()), float(load[pick].sum()), pick
-
-    best_value, low_gain, low_load, low = respond(0.0)
-    best = 0.0
-    high, high_gain, high_load = low, low_gain, low_load
-    value, gain_at, load_at, pick = respond(low_load)
-    if value < best_value:
-        best, best_value = low_load, value
-    high, high_gain, high_load = pick, gain_at, load_at
+    Options that are best nowhere between the two sides are left out of the search, and counted again in h(lambda).
+    """
+    options = _Options(gain, load, np.arange(len(gain)), groups, offsets[:-1])
+    low = options.respond(0.0, budget)
+    high = options.respond(low.load, budget)
+    best = min(low, high, key=lambda response: response.value)
     for _ in range(100):
-        if low_load - high_load <= 1e-15 * max(low_load, 1e-300):
-            crossing = high_load
+        if low.multiplier > 0:  # from here on both sides are near, and few options lie between
+            options = options.between(low, high, budget)
+        if low.load - high.load <= 1e-15 * max(low.load, 1e-300):
+            crossing = high.load
         else:
-            crossing = budget * (low_gain - high_gain) / (2 * (low_load - high_load))
-        at = min(max(crossing, high_load), low_load)
-        model = at**2 / budget + max(low_gain - 2 * at * low_load / budget, high_gain - 2 * at * high_load / budget)
-        value, gain_at, load_at, pick = respond(at)
-        if value < best_value:
-            best, best_value = at, value
-        if value <= model + 1e-15 * abs(value) or load_at in (low_load, high_load):
+            crossing = budget * (low.gain - high.gain) / (2 * (low.load - high.load))
+        at = min(max(crossing, high.load), low.load)
+        model = at**2 / budget + max(side.gain - 2 * at * side.load / budget for side in (low, high))
+        found = options.respond(at, budget)
+        best = min(best, found, key=lambda response: response.value)
+        if found.value <= model + 1e-15 * abs(found.value) or found.load in (low.load, high.load):
             break
-        if load_at >= at:
-            low, low_gain, low_load = pick, gain_at, load_at
+        if found.load >= at:
+            low = found
         else:
-            high, high_gain, high_load = pick, gain_at, load_at
-    return best, best_value, low, high
+            high = found
+    return best.multiplier, dual_value(gain, load, offsets, budget, best.multiplier), low.pick, high.pick
 
 
 def _best_on_path(

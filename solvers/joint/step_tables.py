@@ -62,6 +62,7 @@ class StepTables:
     offsets: IntArray
     constant: float
     _members: Members = field(repr=False)
+    _order: IntArray | None = field(repr=False)  # of the users, by cluster and decreasing d_n
 
     def steps(self, choice: IntArray) -> tuple[IntArray, IntArray]:
         """Return x_n and y_n, shapes (N,), for one candidate index a cluster."""
@@ -75,7 +76,7 @@ class StepTables:
             own = members.common_value(part)
             own[np.arange(own.shape[1])[None, :] > common_max[members.labels[part]][:, None]] = -np.inf
             common[part] = own.argmax(axis=1)
-        order = np.lexsort((-members.saved, members.labels))
+        order = members.by_saved() if self._order is None else self._order
         starts = np.concatenate([[0], np.cumsum(np.bincount(members.labels, minlength=len(choice)))[:-1]])
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - starts[members.labels[order]]
@@ -98,6 +99,14 @@ class Members:
     def limits(self) -> StepLimits:
         """The bounds on steps."""
         return self.instance.steps
+
+    def by_saved(self) -> IntArray:
+        """Order of the users by cluster, and by decreasing d_n in each."""
+        order = np.argsort(-self.saved, kind="stable")
+        for shift in range(0, self.count.bit_length(), 16):  # numpy sorts 16 bits by counting
+            digit = (self.labels[order] >> shift).astype(np.uint16)
+            order = order[np.argsort(digit, kind="stable")]
+        return order
 
     def of(self, users: IntArray) -> Members:
         """Some of the users, in the same clusters."""
@@ -155,27 +164,31 @@ def build(members: Members, *, whole: bool = False, deadline: Deadline | None = 
     constant = -transmission_cost(instance)
     if limits.total > limits.served_max:
         constant -= (limits.total - limits.served_max) * float(device_step_cost(instance).sum())
-    if members.limits.device_binds:
+    order = None
+    if limits.device_binds:
         cluster, work, gain, common = bound_steps.candidates(members, deadline)
-        filled = work
+        kept, filled = np.bincount(cluster, minlength=count), work
     else:
-        cluster, work, gain, common, filled = _candidates(members, sizes, work_cost, step_cost, whole, deadline)
-    gain = gain - step_cost * work
-    load = np.sqrt(work_cost[cluster] * work)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=count))])
-    return StepTables(gain, load, work, common, filled, offsets, constant, members)
+        order = members.by_saved()
+        kept, work, gain, common, filled = _candidates(members, order, sizes, work_cost, step_cost, whole, deadline)
+    gain = gain - step_cost * work if step_cost else gain
+    load = np.repeat(work_cost, kept)
+    load *= work
+    offsets = np.concatenate([[0], np.cumsum(kept)])
+    return StepTables(gain, np.sqrt(load, out=load), work, common, filled, offsets, constant, members, order)
 
 
 def _candidates(
     members: Members,
+    order: IntArray,
     sizes: IntArray,
     work_cost: FloatArray,
     step_cost: float,
     whole: bool,
     deadline: Deadline | None,
 ) -> tuple[IntArray, IntArray, FloatArray, IntArray, IntArray]:
+    """Return how many candidates each cluster has, shape (M,), and of all of them W, gain, X and the users filled up."""
     limits, count = members.limits, members.count
-    order = np.lexsort((-members.saved, members.labels))
     labels, saved = members.labels[order], members.saved[order]
     best_common = _sum_prefix_maxima(members, order, labels, deadline)
     span = limits.edge_max - limits.edge_min
@@ -197,15 +210,22 @@ def _candidates(
 
     keep = _useful_common(best_common, sizes, work_cost, step_cost, members, whole)
     kept = keep.sum(axis=1)
-    keep_starts = np.concatenate([[0], np.cumsum(kept)[:-1]])
-    kept_common = np.nonzero(keep)[1]
-    repeats = kept[vertex_cluster]
-    vertex = np.repeat(np.arange(len(vertex_cluster)), repeats)
-    within = np.arange(len(vertex)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    cluster = vertex_cluster[vertex]
-    common = kept_common[keep_starts[cluster] + within]
-    gain = vertex_gain[vertex] + best_common[cluster, common]
-    return cluster, vertex_work[vertex] + common, gain, common, vertex_filled[vertex]
+    repeats = kept[vertex_cluster]  # candidates of a vertex: the X that its cluster keeps
+    first_kept = (np.cumsum(kept) - kept)[vertex_cluster] - (np.cumsum(repeats) - repeats)
+    place = np.repeat(first_kept, repeats)
+    place += np.arange(len(place))
+    common = np.nonzero(keep)[1].take(place)
+    gain = best_common[keep].take(place)
+    gain += np.repeat(vertex_gain, repeats)
+    work = np.repeat(vertex_work, repeats)
+    work += common
+    return (
+        np.bincount(vertex_cluster, repeats, count).astype(np.int64),
+        work,
+        gain,
+        common,
+        np.repeat(vertex_filled, repeats),
+    )
 
 
 def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray, deadline: Deadline | None) -> FloatArray:

@@ -37,6 +37,28 @@ def test_the_dual_is_minimal_and_has_choices_on_both_sides() -> None:
         assert load[high].sum() <= load[low].sum() + 1e-12
 
 
+def test_options_left_out_are_best_nowhere_between_two_prices() -> None:
+    left_out = 0
+    for seed in range(24):
+        case = drawn(seed)
+        gain, load, offsets, budget = case
+        options = scalar_coupling._Options(gain, load, np.arange(len(gain)), groups_of(case), offsets[:-1])
+        total = load.sum()
+        for first, second in ((0.0, 2 * total), (0.2 * total, 0.4 * total), (0.3 * total, 0.3001 * total)):
+            low, high = options.respond(first, budget), options.respond(second, budget)
+            kept = options.between(low, high, budget)
+            assert np.array_equal(np.unique(kept.groups), np.arange(len(offsets) - 1))
+            assert np.array_equal(kept.groups, groups_of(case)[kept.index])
+            left_out += len(gain) - len(kept.index)
+            for at in np.linspace(first, second, 9):
+                everything, some = options.respond(at, budget), kept.respond(at, budget)
+                assert some.value == pytest.approx(everything.value, abs=1e-12 * size_of(case))
+                assert some.value == pytest.approx(h(case, at), abs=1e-12 * size_of(case))
+                assert some.load == pytest.approx(load[some.pick].sum())
+                assert some.gain == pytest.approx(gain[some.pick].sum())
+    assert left_out > 100
+
+
 def test_the_way_between_two_choices_is_searched_for_the_best() -> None:
     for seed in range(40):
         case = drawn(seed)

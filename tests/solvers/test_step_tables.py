@@ -41,6 +41,16 @@ def members_of(instance: Instance) -> Members:
     return Members(instance, instance.labels, instance.max_clusters, similarity, device_step_cost(instance))
 
 
+@pytest.mark.parametrize("clusters", [1, 2, 255, 65_535, 65_536, 65_537, 200_000])
+def test_users_are_ordered_by_cluster_and_by_what_a_step_saves(clusters: int) -> None:
+    rng = np.random.default_rng(clusters)
+    labels, saved = rng.integers(0, clusters, 3000), rng.integers(0, 40, 3000).astype(float)
+    labels[:2] = 0, clusters - 1
+    members = Members(drawn(0, binds=False), labels, clusters, saved, saved)
+    expected = sorted(range(3000), key=lambda n: (labels[n], -saved[n], n))
+    assert members.by_saved().tolist() == expected
+
+
 def qualities(members: Members) -> np.ndarray:
     """w1 Q_n(x), from the published coefficients, interpolated in the similarity."""
     table, steps = members.instance.quality, np.arange(members.limits.common_max + 1)
