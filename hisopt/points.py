@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -139,10 +140,16 @@ def _csv(path: Path) -> tuple[pd.DataFrame, int]:
     from io import StringIO
 
     try:
-        frame = pd.read_csv(
-            StringIO(text), sep=delimiter, header=0 if header else None, skipinitialspace=True, skip_blank_lines=False,
-            na_values=["?"], low_memory=False, index_col=False, on_bad_lines="error",
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells that it would drop
+            frame = pd.read_csv(
+                StringIO(text), sep=delimiter, header=0 if header else None, skipinitialspace=True,
+                skip_blank_lines=False, na_values=["?"], low_memory=False, index_col=False, on_bad_lines="error",
+            )  # fmt: skip
+    except pd.errors.ParserWarning:
+        raise InputError(
+            f"{path}: line 1 has {len(cells)} cells ({lines[0][:40]!r}), and other lines have more"
+        ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
         raise InputError(f"{path}: {reason}") from None
@@ -177,6 +184,12 @@ def _numbers(column: pd.Series, place: str, first: int) -> FloatArray:
     where = f"line {row + first}" if first else f"row {row}"
     value = column.iloc[row]
     if len(text):
+        if _is_number(str(value).replace(",", ".")):
+            raise InputError(f"{place}: {str(value)[:40]!r} in {where} has a decimal comma; write it as a point")
+        if all(_is_number(part) for part in str(value).split()):
+            raise InputError(
+                f"{place}: {str(value)[:40]!r} in {where}: columns are separated by commas, semicolons or tabs"
+            )
         most = "text" if len(text) > len(found) // 2 else "not a number"
         raise InputError(
             f"{place}: {str(value)[:40]!r} in {where} is {most}; leave the column out, with --columns NAMES of the others"

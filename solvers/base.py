@@ -29,6 +29,7 @@ class Solver(Generic[P]):
     guarantee: ClassVar[Guarantee]
     requires: ClassVar[tuple[str, ...]] = ()
     packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions a record keeps
+    up_to: ClassVar[int | None] = None  # users or points beyond which it does not even begin, for want of memory
     numpy_only: ClassVar[bool] = False  # whether it imports no other library: its solves begin in a third of the time
 
     def __init_subclass__(cls, **named: Any) -> None:
@@ -54,6 +55,12 @@ class Solver(Generic[P]):
     def serves(self, problem: Problem) -> bool:
         """Whether this solver takes the problem: one of its types, real SMs, no limits on cluster sizes."""
         return isinstance(problem, self.problems) and not whole_sms(problem) and not sized(problem)
+
+    def too_large(self, problem: Problem) -> str | None:
+        """Return that a problem of its types has more users or points than it takes, or None."""
+        if self.up_to is None or not isinstance(problem, self.problems) or problem.users <= self.up_to:
+            return None
+        return f"{self.name} takes N up to {self.up_to:,}, and N is {problem.users:,}"
 
     def unavailable(self) -> str | None:
         """Return why this solver cannot run here, or None if it can."""

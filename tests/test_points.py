@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -42,11 +43,14 @@ def test_every_format_gives_the_same_points(tmp_path, suffix):
     ("1,2\n3,?\n", "column '1': line 2 is missing"),
     ("x,y\n1,inf\n", "must be finite"),
     ("1,2\n3,4,5\n", "Expected 2 fields in line 2, saw 3"),
+    ("# two features\n1,2\n3,4\n", "line 1 has 1 cells ('# two features'), and other lines have more"),
+    ("x;y\n1,5;2\n", "column 'x': '1,5' in line 2 has a decimal comma"),
+    ("x y\n1 2\n", "columns are separated by commas, semicolons or tabs"),
 ])  # fmt: skip
 def test_what_is_no_point_is_named(tmp_path, text, reason):
     path = tmp_path / "points.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=reason.replace("(", r"\(")) as raised:
+    with pytest.raises(InputError, match=re.escape(reason)) as raised:
         read_points(path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -120,6 +124,26 @@ def test_points_pose_the_sum_of_squares_and_other_criteria_on_request(asked):
 def test_what_points_cannot_be_asked(asked, options, reason):
     with pytest.raises(InputError, match=reason):
         asked(**options)
+
+
+def test_a_column_that_counts_the_rows_is_told(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("id,x\n1,5\n2,6\n3,9\n")
+    setting = settings(SolveOptions(instance=str(path), clusters=2))[0]
+    assert any("column 'id' counts the rows" in note for note in setting.notes)
+
+
+def test_solvers_that_do_not_begin_on_many_points_say_so(tmp_path):
+    path = tmp_path / "points.npy"
+    np.save(path, np.arange(301_000.0).reshape(-1, 1) % 977)
+    setting = settings(SolveOptions(instance=str(path), clusters=2, criteria=("sse", "mean")))[0]
+    told = " ".join(setting.notes)
+    for name, most in (("sse-branch-bound", "3,000"), ("ward", "20,000"), ("groups", "300,000"), ("sdp", "5,000")):
+        assert f"left out: {name} takes N up to {most}, and N is 301,000" in told
+    left = {solver.name for problem, solver in tasks(setting.problems, (), None) if problem.criterion == "sse"}
+    assert left == {"kmeans", "hg-means"}
+    with pytest.raises(InputError, match="--solver: ward takes N up to 20,000, and N is 301,000"):
+        tasks(setting.problems, ("ward",), None)
 
 
 def test_options_of_points_need_points():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hisopt.commands.common import flag
 from hisopt.errors import InputError
 from hisopt.points import Constraints, PointSet, read_constraints, read_points, standardised
@@ -18,7 +20,6 @@ _NOT_FOR_POINTS = (
     "preset", "users", "prompts", "embeddings", "profile", "quality", "weights", "modules", "public_prompt", "schemes",
     "save_instance",
 )  # fmt: skip
-_EXACT_UP_TO, _BOUND_UP_TO = 3_000, 300_000
 
 
 def posed(options: SolveOptions) -> tuple[PointSet, tuple[Problem, ...], tuple[str, ...]]:
@@ -39,6 +40,10 @@ def posed(options: SolveOptions) -> tuple[PointSet, tuple[Problem, ...], tuple[s
     notes = [
         f"{len(points):,} points of {len(names)} features: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
     ]
+    notes += [
+        f"column {names[k]!r} counts the rows; if it is no feature, name the others with --columns"
+        for k in range(len(names)) if len(points) > 2 and (np.diff(points[:, k]) == 1).all()
+    ]  # fmt: skip
     if options.standardise:
         points, told = standardised(points, names)
         notes += told
@@ -50,11 +55,6 @@ def posed(options: SolveOptions) -> tuple[PointSet, tuple[Problem, ...], tuple[s
     if not 1 <= options.clusters <= len(points):
         raise InputError(f"--clusters: is {options.clusters}, must be 1 to {len(points)}, the number of points")
     constraints = read_constraints(options.constraints, len(points)) if options.constraints else Constraints()
-    if len(points) > _EXACT_UP_TO:
-        bound = f"'groups' still proves a bound up to {_BOUND_UP_TO:,}" if len(points) <= _BOUND_UP_TO else "no bound"
-        notes.append(
-            f"proofs of optimality are tried up to {_EXACT_UP_TO:,} points; beyond, heuristics run, and {bound}"
-        )
     points_set = PointSet(points, options.clusters, constraints)
     known: dict[str, Criterion] = {name: name for name in CRITERIA}
     problems: list[Problem] = []
@@ -65,4 +65,14 @@ def posed(options: SolveOptions) -> tuple[PointSet, tuple[Problem, ...], tuple[s
         if constraints.must_link or constraints.cannot_link:
             raise InputError(f"--constraints: pairs are for the criterion {SumOfSquares.criterion}, not for {name}")
         problems.append(Clustering(points, options.clusters, known[name], constraints.sizes))
+    if not options.solvers:
+        notes += _too_large(problems)
     return points_set, tuple(problems), tuple(notes)
+
+
+def _too_large(problems: list[Problem]) -> list[str]:
+    """Return a note on every solver that does not begin on so many points."""
+    from hisopt.solvers.registry import registered
+
+    reasons = [solver.too_large(p) for p in problems for solver in registered(p.kind)]
+    return [f"left out: {reason}" for reason in dict.fromkeys(reasons) if reason]

@@ -325,6 +325,9 @@ def tasks(problems: Sequence[Problem], names: Sequence[str], policy: str | None)
     for name in names:
         asked = [parse(name, p.kind) for p in problems]
         if not any(s is not None and s.serves(p) for s, p in zip(asked, problems, strict=True)):
+            for s, p in zip(asked, problems, strict=True):
+                if s is not None and (reason := s.too_large(p)):
+                    raise InputError(f"--solver: {reason}")
             raise InputError(f"--solver: {name} does not serve {'; '.join(p.label for p in problems)} on this instance")
     if not found:
         raise InputError(f"no solver serves {'; '.join(p.label for p in problems)} on this instance")

@@ -25,10 +25,11 @@ class IlpHighs(InHighs[Clustering]):
     name = "ilp-highs"
     problems = (Clustering,)
     form = "clustering.assignment"
+    up_to = 5_000  # it holds the matrix of pairs many times
 
     def serves(self, problem: Problem) -> bool:
         """The criterion ``sum``, with or without limits on sizes."""
-        return isinstance(problem, Clustering) and problem.criterion == "sum"
+        return isinstance(problem, Clustering) and self.too_large(problem) is None and problem.criterion == "sum"
 
     @override
     def refused(self, problem: Clustering) -> SolverResult | None:
@@ -47,6 +48,7 @@ class IlpScip(InScip[Clustering]):
     name = "ilp-scip"
     problems = (Clustering,)
     form = "clustering.assignment"
+    up_to = 5_000  # it holds the matrix of pairs many times
     rounds = 1000
 
     @override

@@ -22,11 +22,14 @@ class PairsHighs(InHighs[Clustering]):
     name = "pairs-highs"
     problems = (Clustering,)
     form = "clustering.pairs"
+    up_to = 5_000  # it holds the matrix of pairs many times
     watched = True
 
     def serves(self, problem: Problem) -> bool:
         """The criteria ``sum`` and ``mean``, with or without limits on sizes."""
-        return isinstance(problem, Clustering) and problem.criterion in ("sum", "mean")
+        return (
+            isinstance(problem, Clustering) and self.too_large(problem) is None and problem.criterion in ("sum", "mean")
+        )
 
     @override
     def refused(self, problem: Clustering) -> SolverResult | None:

@@ -26,12 +26,17 @@ class PengWeiSdp(Solver[Clustering]):
     name = "sdp"
     problems = (Clustering,)
     guarantee = Guarantee.BOUND
+    up_to = 5_000  # it holds the matrix of pairs many times
     packages = ("cvxpy", "scs")
     requires = ("scs",)
 
     def serves(self, problem: Problem) -> bool:
         """``mean`` and ``centroid``; limits on sizes are relaxed."""
-        return isinstance(problem, Clustering) and problem.criterion in ("mean", "centroid")
+        return (
+            isinstance(problem, Clustering)
+            and self.too_large(problem) is None
+            and problem.criterion in ("mean", "centroid")
+        )
 
     @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:

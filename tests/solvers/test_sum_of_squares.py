@@ -13,11 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hisopt import ExactKMeans
+from hisopt import ExactKMeans, SumOfSquares
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns import sum_of_squares as campaign
 from hisopt.experiments.campaigns.sum_of_squares import LEAVES, draw, enumerated, fault
-from hisopt.solvers.clustering.sum_of_squares.groups import fair_groups
+from hisopt.result import Limits, Termination
+from hisopt.solvers.base import Deadline
+from hisopt.solvers.clustering import kmeans
+from hisopt.solvers.clustering.kmeans import KMeans
+from hisopt.solvers.clustering.sum_of_squares.groups import bounded, fair_groups
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import items_of
 
@@ -116,6 +120,36 @@ def test_fair_groups_hold_every_clusters_share_and_their_optima_add_up_to_a_boun
     assert means.std(axis=0).sum() < drawn.std(axis=0).sum()
     optima = [ExactKMeans(3, tolerance=1e-2).fit(points[groups == g]).inertia_ for g in range(4)]
     assert sum(optima) <= ExactKMeans(3, tolerance=1e-1).fit(points).inertia_
+
+
+def test_groups_that_time_does_not_reach_have_the_bound_of_principal_components():
+    rng = np.random.default_rng(2)
+    points = 5 * np.eye(4)[rng.integers(4, size=60)] + rng.normal(size=(60, 4))
+    groups = np.arange(60) % 3
+    late = bounded(points, 3, groups, Deadline(Limits(time_s=1e-9)))
+    assert late.searched == 0
+    optima = np.array([ExactKMeans(3, tolerance=1e-6).fit(points[groups == g]).inertia_ for g in range(3)])
+    assert (late.bounds <= optima).all()
+    assert (late.bounds > 0.3 * optima).all()
+    for g in range(3):
+        part = points[groups == g] - points[groups == g].mean(axis=0)
+        values = np.linalg.svd(part, compute_uv=False)
+        assert late.bounds[g] == pytest.approx(np.square(values[2:]).sum(), rel=1e-9)
+    assert (bounded(points, 3, groups, Deadline(Limits(time_s=20.0))).bounds >= late.bounds).all()
+
+
+def test_kmeans_returns_the_best_restart_that_time_allows(monkeypatch):
+    points = np.random.default_rng(3).normal(size=(200, 2))
+    problem = SumOfSquares(points, 5)
+    whole = KMeans(restarts=7).solve(problem, Limits(seed=4))
+    monkeypatch.setattr(kmeans, "_AT_ONCE", 100)
+    apart = KMeans(restarts=7).solve(problem, Limits(seed=4))
+    assert apart.termination is Termination.COMPLETED
+    assert problem.evaluate(apart.decision).objective == pytest.approx(problem.evaluate(whole.decision).objective)
+    late = KMeans(restarts=7).solve(problem, Limits(time_s=1e-9, seed=4))
+    assert late.termination is Termination.TIME_LIMIT
+    assert late.message == "time for 1 of 7 restarts"
+    assert problem.evaluate(late.decision).feasible
 
 
 @parametrize_with_checks([ExactKMeans(time_limit=1.0)])

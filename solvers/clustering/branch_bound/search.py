@@ -223,11 +223,12 @@ class BranchBound(Solver[Clustering]):
     name = "branch-bound"
     problems = (Clustering,)
     guarantee = Guarantee.EXACT
+    up_to = 5_000  # it holds the matrix of pairs many times
     packages = ("scipy",)
 
     def serves(self, problem: Problem) -> bool:
         """Every criterion, with or without limits on sizes."""
-        return isinstance(problem, Clustering)
+        return isinstance(problem, Clustering) and self.too_large(problem) is None
 
     @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:

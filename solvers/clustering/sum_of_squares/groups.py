@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
     from hisopt.arrays import FloatArray, IntArray
 
+_LEAST_S = 0.3  # seconds in which a group's search finds more than the spectral bound
 _TRIES = 60  # rounds of swaps, in each of which every point of a cluster is paired with another once
 
 
 @dataclass(frozen=True)
 class GroupBounds:
-    """Lower bounds of groups: ``groups`` (N,) is the group of each point, ``bounds`` (g,) what each proves so far."""
+    """Lower bounds of groups: ``groups`` (N,) is the group of each point, ``bounds`` (g,) what each proves so far.
+
+    ``searched`` is the number of groups that were searched; the bound of the others is `spectral`.
+    """
 
     groups: IntArray
     bounds: FloatArray
+    searched: int
 
     @property
     def lower(self) -> float:
@@ -42,10 +47,13 @@ class GroupBounds:
         return max(float(self.bounds.sum()) * (1 - 4 * len(self.bounds) * eps), 0.0)
 
 
-def fair_groups(points: FloatArray, labels: IntArray, count: int, seed: int = 0) -> IntArray:
+def fair_groups(
+    points: FloatArray, labels: IntArray, count: int, seed: int = 0, deadline: Deadline | None = None
+) -> IntArray:  # fmt: skip
     """Return groups (N,) that each hold every cluster's share of points, with means as close to the cluster's as swaps get.
 
-    Minimised is sum over groups g and clusters c of n_gc |mean_gc - mean_c|^2, what the groups' sums of squares lack.
+    Minimised is sum over groups g and clusters c of n_gc |mean_gc - mean_c|^2, what the groups' sums of squares lack. When
+    the deadline passes, the groups are as fair as they are then.
     """
     rng = np.random.default_rng(seed)
     groups, turn = np.zeros(len(points), dtype=np.int64), 0
@@ -55,7 +63,7 @@ def fair_groups(points: FloatArray, labels: IntArray, count: int, seed: int = 0)
         members = members[_ordered(part)]
         own = _dealt(len(members), count, rng, turn)
         turn += len(members)  # so that the groups' sizes differ by one at most
-        groups[members] = _swapped(points[members] - points[members].mean(axis=0), own, count, rng)
+        groups[members] = _swapped(points[members] - points[members].mean(axis=0), own, count, rng, deadline)
     return groups
 
 
@@ -75,7 +83,9 @@ def _dealt(size: int, count: int, rng: np.random.Generator, turn: int) -> IntArr
     return np.concatenate([*rounds, rest]).astype(np.int64)
 
 
-def _swapped(part: FloatArray, own: IntArray, count: int, rng: np.random.Generator) -> IntArray:
+def _swapped(
+    part: FloatArray, own: IntArray, count: int, rng: np.random.Generator, deadline: Deadline | None
+) -> IntArray:  # fmt: skip
     """Swap points (n, d) of one cluster, centred, between groups while their means come closer to zero."""
     size = len(part)
     sizes = np.bincount(own, minlength=count)
@@ -83,7 +93,9 @@ def _swapped(part: FloatArray, own: IntArray, count: int, rng: np.random.Generat
         return own
     sums = np.zeros((count, part.shape[1]))
     np.add.at(sums, own, part)
-    for _ in range(_TRIES * max(size // 2, 1)):
+    for k in range(_TRIES * max(size // 2, 1)):
+        if k % 1000 == 0 and deadline is not None and deadline.passed:
+            break
         i, j = rng.integers(size, size=2)
         a, b = own[i], own[j]
         if a == b:
@@ -117,22 +129,39 @@ def bounded(
     points: FloatArray, clusters: int, groups: IntArray, deadline: Deadline, *, tolerance: float = 2e-3,
     processes: int = 1, tell: Callable[[GroupBounds], None] | None = None,
 ) -> GroupBounds:  # fmt: skip
-    """Bound every group, in as many processes as asked for; a group that time does not reach counts nothing."""
-    count = int(groups.max()) + 1
-    bounds = np.zeros(count)
-    members = [points[groups == g] for g in range(count)]
+    """Bound every group, in as many processes as asked for; one that time does not reach has its `spectral` bound."""
+    order = np.argsort(groups, kind="stable")
+    members = [points[part] for part in np.split(order, np.cumsum(np.bincount(groups))[:-1])]
+    bounds = np.array([spectral(part, clusters) for part in members])
+    searched = 0
 
     def keep(results: Iterator[tuple[int, float]]) -> None:
+        nonlocal searched
         for group, lower in results:
-            bounds[group] = max(lower, 0.0)
+            bounds[group] = max(lower, bounds[group])
+            searched += 1
             if tell is not None:
-                tell(GroupBounds(groups, bounds))
+                tell(GroupBounds(groups, bounds, searched))
+
+    if tell is not None:
+        tell(GroupBounds(groups, bounds, searched))
 
     if processes == 1:
         keep(_one_by_one(members, clusters, tolerance, deadline))
     else:
         keep(_side_by_side(members, clusters, tolerance, deadline, processes))
-    return GroupBounds(groups, bounds)
+    return GroupBounds(groups, bounds, searched)
+
+
+def spectral(points: FloatArray, clusters: int) -> float:
+    """Return the bound of principal components (Zha et al., 2001): what their first k - 1 do not explain of points (n, d)."""
+    shifted = points - points[0]
+    shifted = shifted - shifted.mean(axis=0)
+    wide = len(points) <= points.shape[1]
+    squares = np.linalg.eigvalsh(shifted @ shifted.T if wide else shifted.T @ shifted)[::-1]
+    total = float(np.square(shifted).sum())
+    rounding = 16 * sum(points.shape) * float(np.finfo(np.float64).eps) * total
+    return max(total - float(squares[: clusters - 1].sum()) - rounding, 0.0)
 
 
 def _one_by_one(
@@ -141,8 +170,10 @@ def _one_by_one(
     for group, part in enumerate(members):
         if deadline.passed:
             return
-        share = 0.95 * deadline.left / (len(members) - group)  # what easy groups leave helps the later ones
-        yield group, _bounded(_Task(part, clusters, tolerance, share))
+        share = max(
+            0.95 * deadline.left / (len(members) - group), _LEAST_S
+        )  # what easy groups leave helps the later ones
+        yield group, _bounded(_Task(part, clusters, tolerance, min(share, deadline.left)))
 
 
 def _side_by_side(
@@ -157,7 +188,7 @@ def _side_by_side(
         while waiting or running:
             while waiting and len(running) < processes and not deadline.passed:
                 group = waiting.pop(0)
-                share = 0.95 * deadline.left * processes / (len(waiting) + len(running) + 1)
+                share = max(0.95 * deadline.left * processes / (len(waiting) + len(running) + 1), _LEAST_S)
                 task = _Task(members[group], clusters, tolerance, min(share, deadline.left))
                 running[pool.submit(_bounded, task)] = group
             if not running:

@@ -16,6 +16,8 @@ from hisopt.solvers.clustering.sum_of_squares.assignment import assign
 from hisopt.solvers.clustering.sum_of_squares.local_search import centres_of, lloyd, nearest, polish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.solvers.base import Deadline
     from hisopt.solvers.clustering.sum_of_squares.items import Items
@@ -26,10 +28,12 @@ _CONSTRAINED_ROUNDS = 30
 
 
 def hybrid(
-    items: Items, seed: int = 0, generations: int = 300, patience: int = 100, deadline: Deadline | None = None
-) -> IntArray | None:
+    items: Items, seed: int = 0, generations: int = 300, patience: int = 100, deadline: Deadline | None = None,
+    tell: Callable[[IntArray], None] | None = None,
+) -> IntArray | None:  # fmt: skip
     """Return the best labels (n,) found, None where time ran out before any were; ends ``patience`` children without gain.
 
+    ``tell`` is called with every better one.
     Raises `hisopt.solvers.clustering.sum_of_squares.items.Impossible` where limits and pairs exclude every partition.
     """
     rng, count = np.random.default_rng(seed), items.clusters
@@ -51,6 +55,8 @@ def hybrid(
         if labels is None:
             return found[0][1] if found else None
         squares = items.squares(labels)
+        if tell is not None and (not found or squares < found[0][0]):
+            tell(labels)
         idle = 0 if not found or squares < found[0][0] * (1 - _SAME) else idle + 1
         if all(abs(squares - other) > _SAME * squares for other, _ in found):
             found = sorted([*found, (squares, labels)], key=lambda each: each[0])[:_POPULATION]

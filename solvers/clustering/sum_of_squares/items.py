@@ -267,10 +267,13 @@ def _components(size: int, pairs: IntArray) -> IntArray:
 
 
 def _with_duplicates(points: FloatArray, own: IntArray, present: IntArray, named: IntArray) -> IntArray:
-    free = np.setdiff1d(present, named)
-    same = np.unique(points[free] + 0.0, axis=0, return_inverse=True)[1].ravel()
+    free = np.setdiff1d(present, named) if len(named) else present
+    rows = points[free] + 0.0
+    order = np.lexsort(rows.T[::-1])
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (rows[order[1:]] != rows[order[:-1]]).any(axis=1)
     own = own.copy()
-    own[free] = len(points) + same
+    own[free[order]] = len(points) + np.cumsum(new) - 1
     return own
 
 

@@ -22,8 +22,6 @@ from hisopt.solvers.run.progress import report
 if TYPE_CHECKING:
     from hisopt.arrays import IntArray
 
-_MATRIX_UP_TO = 3000  # points whose matrix of pairs a search holds many times
-_WARD_UP_TO = 20_000  # points whose distances fit into memory
 _FEW = 300  # points up to which the heuristic has its full patience
 
 
@@ -51,11 +49,12 @@ class SumOfSquaresSearch(Solver[SumOfSquares]):
     problems = (SumOfSquares,)
     guarantee = Guarantee.EXACT
     packages = ("scipy",)
+    up_to = 3_000  # the search holds the matrix of pairs many times
     tolerance: float = 5e-7
 
     @override
     def serves(self, problem: Problem) -> bool:
-        return isinstance(problem, SumOfSquares) and problem.users <= _MATRIX_UP_TO
+        return isinstance(problem, SumOfSquares) and self.too_large(problem) is None
 
     @override
     def solve(self, problem: SumOfSquares, limits: Limits) -> SolverResult:
@@ -105,7 +104,10 @@ class HybridMeans(Solver[SumOfSquares]):
         try:
             items = items_for(problem)
             patience = 100 if items.plain else 15  # an integer program a child
-            labels = hybrid(items, limits.seed, self.generations, patience, deadline=deadline)
+            labels = hybrid(
+                items, limits.seed, self.generations, patience, deadline,
+                lambda labels: report(decision_of(items, labels)),
+            )  # fmt: skip
         except Impossible as error:
             return SolverResult(Termination.COMPLETED, message=str(error))
         if labels is None:
@@ -121,10 +123,11 @@ class Ward(Solver[SumOfSquares]):
     problems = (SumOfSquares,)
     guarantee = Guarantee.HEURISTIC
     packages = ("scipy",)
+    up_to = 20_000  # whose distances fit into memory
 
     @override
     def serves(self, problem: Problem) -> bool:
-        return isinstance(problem, SumOfSquares) and problem.plain and problem.users <= _WARD_UP_TO
+        return isinstance(problem, SumOfSquares) and problem.plain and self.too_large(problem) is None
 
     @override
     def solve(self, problem: SumOfSquares, limits: Limits) -> SolverResult:
@@ -149,12 +152,13 @@ class Groups(Solver[SumOfSquares]):
     problems = (SumOfSquares,)
     guarantee = Guarantee.BOUND
     packages = ("scipy",)
+    up_to = 300_000
     size: int = 150
     tolerance: float = 2e-3
 
     @override
     def serves(self, problem: Problem) -> bool:
-        return isinstance(problem, SumOfSquares) and problem.plain and problem.users <= 100 * _MATRIX_UP_TO
+        return isinstance(problem, SumOfSquares) and problem.plain and self.too_large(problem) is None
 
     @override
     def solve(self, problem: SumOfSquares, limits: Limits) -> SolverResult:
@@ -168,7 +172,8 @@ class Groups(Solver[SumOfSquares]):
         report(decision)
         count = max(-(-problem.users // self.size), 1)
         points = problem.points - problem.points.mean(axis=0)
-        groups = fair_groups(points, labels[items.groups], count, limits.seed)
+        half = Deadline(Limits(time_s=0.3 * deadline.left))
+        groups = fair_groups(points, labels[items.groups], count, limits.seed, half)
 
         def tell(found: GroupBounds) -> None:
             report(bound=found.lower)
@@ -178,4 +183,6 @@ class Groups(Solver[SumOfSquares]):
             tell=tell,
         )  # fmt: skip
         details = {"groups": groups.tolist(), "bounds": found.bounds.tolist()}
-        return SolverResult(Termination.COMPLETED, decision, found.lower, details=details)
+        told = f"time for {found.searched:,} of {count:,} groups; the others have the bound of principal components"
+        message = told if found.searched < count else ""
+        return SolverResult(Termination.COMPLETED, decision, found.lower, message, details)
