@@ -100,6 +100,15 @@ class TypeBounds:
 
     def types(self, price: FloatArray, excess_price: FloatArray) -> ClusterTypes:
         """Return the types at prices pi_n of users, any of shape (N,), and mu_h >= 0 of excess, shape (H,)."""
+        gain = self._most(price, excess_price) - edge_step_energy_cost(self.instance) * self._work
+        gain[:, ~self._possible] = -np.inf
+        gain[:, 0, :] = -np.inf
+        gain[0, 0, 0] = 0.0
+        constant = self.constant + float(price.sum()) + float(excess_price @ self.excess.all)
+        return ClusterTypes(gain, self.load, constant)
+
+    def _most(self, price: FloatArray, excess_price: FloatArray) -> FloatArray:
+        """What a type's members are worth less their prices and before the server's cost, shape (X, N + 1, N + 1)."""
         limits, users = self.instance.steps, np.arange(self.instance.users + 1)
         span = limits.edge_max - limits.edge_min
         levels = np.unique(np.quantile(span * self.saved, np.linspace(0, 1, _LEVELS)))
@@ -113,12 +122,7 @@ class TypeBounds:
                     best = np.sort(alone + np.maximum(span * self.saved - level, 0.0))[::-1]
                     total = np.concatenate([[0.0], np.cumsum(best)])
                     np.minimum(gain[common], once + total[:, None] + level * users, out=gain[common])
-        gain -= edge_step_energy_cost(self.instance) * self._work
-        gain[:, ~self._possible] = -np.inf
-        gain[:, 0, :] = -np.inf
-        gain[0, 0, 0] = 0.0
-        constant = self.constant + float(price.sum()) + float(excess_price @ self.excess.all)
-        return ClusterTypes(gain, self.load, constant)
+        return gain
 
     def _slopes(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
         """Slopes beta_h >= 0 that make the bound of clusters of several sizes least; any are sound."""

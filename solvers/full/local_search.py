@@ -91,6 +91,7 @@ class _Search:
         self.rng = np.random.default_rng(limits.seed)
         self.best: list[State] = []
         self.descents = 0
+        self._seen: set[bytes] = set()
 
     def run(self, rounds: int) -> None:
         """Descend from every start, then from changes of the best partition."""
@@ -132,6 +133,8 @@ class _Search:
         labels = balance(self.embeddings, labels, "mean", limits.clusters, limits.least, limits.most)
         if sizes_of(self.problem.instance).faults(labels):
             return
+        if not self._new(labels):
+            return
         state = self.oracle.solve(np.asarray(labels, dtype=np.int64))
         self.descents += 1
         if not self.best:
@@ -143,9 +146,20 @@ class _Search:
             if better is None:
                 break
             state = better
+            if not self._new(state.labels):
+                break  # an earlier descent went on from here
             if len(labels) > 200:
                 self._keep(state)  # large problems tell on the way
         self._keep(state)
+
+    def _new(self, labels: IntArray) -> bool:
+        """Whether a partition is met for the first time, whatever its clusters' numbers are."""
+        _, first, cluster = np.unique(labels, return_index=True, return_inverse=True)
+        key = first[cluster].tobytes()
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
 
     def _keep(self, state: State) -> None:
         best = self.best[0].value if self.best else -np.inf

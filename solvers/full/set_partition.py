@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from hisopt.problems import Clustering, Full, Joint, Problem, sizes_of
+from hisopt.problems import Full, Joint, Problem, sizes_of
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
-from hisopt.solvers.clustering.branch_bound.size_limits import impossible
 from hisopt.solvers.clustering.partitions import allowed_sizes, labels_of, membership
 from hisopt.solvers.full import subset_tables
 from hisopt.solvers.full.local_search import PartitionSearch
@@ -60,10 +59,10 @@ class SetPartition(Solver[Full]):
 
     @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
-        if (answer := impossible(Clustering.of(problem.instance))) is not None:
-            return answer
         deadline = Deadline(limits)
         start = PartitionSearch(rounds=4).solve(problem, limits)
+        if start.termination is Termination.INFEASIBLE:
+            return start
         report(start.decision)
         try:
             search = _Search(problem, deadline, limits, start.decision)

@@ -39,24 +39,28 @@ class SubsetTables:
         return value, np.maximum.reduceat(np.where(attained, self.load, 0.0), self.offsets[:-1])
 
 
+def members(instance: Instance, sets: IntArray) -> step_tables.Members:
+    """The members of sets of users (bit masks, shape (A,)), each set as if it were a cluster."""
+    gram = instance.similarity_matrix
+    member = ((sets[:, None] >> np.arange(instance.users)) & 1).astype(np.float64)
+    subset, user = np.nonzero(member)
+    to_sum = (member @ gram)[subset, user]
+
+    def dot(i: IntArray, j: IntArray) -> FloatArray:
+        return np.asarray(gram[user[i], user[j]])
+
+    similarity = similarity_from_sums(instance.public_prompt, subset, to_sum, dot)
+    return step_tables.Members(instance, subset, len(sets), similarity, device_step_cost(instance)[user])
+
+
 def build(instance: Instance, deadline: Deadline) -> SubsetTables:
     """Return the tables of all sets of users; raises `hisopt.solvers.base.OutOfTime` past the deadline."""
     users = instance.users
-    gram, saved = instance.similarity_matrix, device_step_cost(instance)
     gains, loads, counts, constant = [np.zeros(1)], [np.zeros(1)], [np.ones(1, dtype=np.int64)], 0.0
     for first in range(1, 1 << users, _BLOCK):
         deadline.check()
         sets = np.arange(first, min(first + _BLOCK, 1 << users))
-        member = ((sets[:, None] >> np.arange(users)) & 1).astype(np.float64)
-        subset, user = np.nonzero(member)
-        to_sum = (member @ gram)[subset, user]
-
-        def dot(i: IntArray, j: IntArray, user: IntArray = user) -> FloatArray:
-            return np.asarray(gram[user[i], user[j]])
-
-        similarity = similarity_from_sums(instance.public_prompt, subset, to_sum, dot)
-        members = step_tables.Members(instance, subset, len(sets), similarity, saved[user])
-        made = step_tables.build(members, deadline=deadline)
+        made = step_tables.build(members(instance, sets), deadline=deadline)
         constant = made.constant
         gain, load, count = _envelope(made.gain, made.load, made.offsets)
         gains.append(gain)

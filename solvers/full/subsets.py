@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from hisopt.equations import device_step_cost, similarity_from_sums
 from hisopt.problems import Full, Problem, sizes_of
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.partitions import MAX_USERS, SubsetLattice, allowed_sizes, labels_of, membership
+from hisopt.solvers.full import subset_tables
 from hisopt.solvers.joint import scalar_coupling, step_tables
 from hisopt.solvers.joint.exact import with_optimal_sms
 from hisopt.solvers.run.progress import Pace, report
@@ -20,7 +20,7 @@ from hisopt.solvers.run.progress import Pace, report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hisopt.arrays import FloatArray, IntArray
+    from hisopt.arrays import FloatArray
     from hisopt.instances import Instance
 
 _CLOSE = 1e-10  # relative; what is this close to the incumbent is not searched
@@ -91,9 +91,8 @@ class _Search:
         self._tell = tell
         self.users, self.count = instance.users, instance.max_clusters
         self.budget, self.deadline = float(instance.edge.sms), deadline
-        member = membership(self.users)
-        self.allowed = allowed_sizes(sizes_of(instance), member.sum(axis=1))
-        self.tables = _subset_tables(instance, member)
+        self.allowed = allowed_sizes(sizes_of(instance), membership(self.users).sum(axis=1))
+        self.tables = step_tables.build(subset_tables.members(instance, np.arange(1 << self.users)))
         self.lattice = SubsetLattice.of(self.users)
         self.best: list[int] = []
         self.value, self.dual, self.solved, self.complete = -np.inf, np.inf, 0, True
@@ -185,18 +184,3 @@ class _Search:
                 self.unsearched = max(self.unsearched, float(ahead[i]))
                 break
             self._walk(int(rest[i]), count - 1, bound + value[subset[i]], [*chosen, int(subset[i])], value, best)
-
-
-def _subset_tables(instance: Instance, member: FloatArray) -> step_tables.StepTables:
-    """Candidates of every subset of users, as if each were a cluster; the empty set has one worth nothing."""
-    subset, user = np.nonzero(member)
-    gram = instance.similarity_matrix
-    to_sum = (member @ gram)[subset, user]
-
-    def dot(i: IntArray, j: IntArray) -> FloatArray:
-        return np.asarray(gram[user[i], user[j]])
-
-    similarity = similarity_from_sums(instance.public_prompt, subset, to_sum, dot)
-    return step_tables.build(
-        step_tables.Members(instance, subset, len(member), similarity, device_step_cost(instance)[user])
-    )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from hisopt.problems import Clustering, Full, Problem
+from hisopt.problems import Full, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
-from hisopt.solvers.clustering.branch_bound.size_limits import impossible
+from hisopt.solvers.full import enumerated_types
 from hisopt.solvers.full.cluster_types import ClusterTypes, TypeBounds, excess_of
+from hisopt.solvers.full.enumerated_types import EnumeratedTypes
 from hisopt.solvers.full.local_search import PartitionSearch
 from hisopt.solvers.run.progress import report
 
@@ -50,54 +51,72 @@ class TypeBound(Solver[Full]):
 
     @override
     def solve(self, problem: Full, limits: Limits) -> SolverResult:
-        if (answer := impossible(Clustering.of(problem.instance))) is not None:
-            return answer
-        deadline = Deadline(limits)
+        deadline, instance = Deadline(limits), problem.instance
         short = Limits(_SEARCH * limits.time_s, limits.memory_gb, limits.threads, limits.seed)
         start = PartitionSearch().solve(problem, short)
+        if start.termination is Termination.INFEASIBLE:
+            return start
         report(start.decision)
-        bounds = TypeBounds(problem.instance, excess_of(problem.instance, deadline))
-        bound, prices = _least(bounds, deadline)
-        proven = start.decision is not None and problem.gap(start.decision, bound) <= PROVEN
+        few = instance.users <= enumerated_types.MAX_USERS
+        types = EnumeratedTypes(instance) if few else TypeBounds(instance, excess_of(instance, deadline))
+        search = _PriceSearch(types, deadline, _enough(problem, start))
+        search.run()
+        proven = start.decision is not None and problem.gap(start.decision, search.best) <= PROVEN
         termination = Termination.OPTIMAL if proven else Termination.COMPLETED
-        return SolverResult(termination, start.decision, bound, start.message, {"prices_tried": prices})
+        return SolverResult(termination, start.decision, search.best, start.message, {"prices_tried": search.tried})
 
 
-def _least(bounds: TypeBounds, deadline: Deadline) -> tuple[float, int]:
-    """Search prices of users, linear in d_n, and of excess, one at a time; return the least bound, and the trials."""
-    centred = bounds.saved - bounds.saved.mean()
-    excess = np.zeros(len(bounds.excess.threshold))
-    tried = 0
-    best, slope = np.inf, 0.0
+def _enough(problem: Full, start: SolverResult) -> float:
+    """A bound that proves the decision optimal."""
+    value = None if start.decision is None else problem.evaluate(start.decision).objective
+    return -np.inf if value is None else value + PROVEN * abs(value)
 
-    def bound(slope: float, excess: FloatArray) -> float:
-        nonlocal tried
-        tried += 1
-        found = utility_bound(bounds.types(slope * centred, excess), bounds, deadline)
+
+class _PriceSearch:
+    """Search prices of users, linear in d_n, and of excess, one at a time, for the ``best`` bound."""
+
+    def __init__(self, bounds: TypeBounds, deadline: Deadline, enough: float) -> None:
+        self.bounds, self.deadline, self.enough = bounds, deadline, enough
+        self.best, self.tried = np.inf, 0
+        self._slope, self._excess = 0.0, np.zeros(len(bounds.excess.threshold))
+        self._centred = bounds.saved - bounds.saved.mean()
+
+    def run(self) -> None:
+        """Try prices, until a bound is enough or time is over."""
+        instance = self.bounds.instance
+        shares: tuple[float, ...] = _SLOPES
+        if np.ptp(self.bounds.saved) == 0 or instance.max_clusters == 1:
+            shares = (0.0,)  # prices add the same to all that remain
+        for share in shares:
+            slope = -share * (instance.steps.common_max + instance.steps.edge_max)
+            self._better(slope, self._excess, 0.0)
+            if self._over:
+                return
+        for change in _EXCESS:
+            for h in _from_the_middle(len(self._excess)):
+                for sign in (1.0, -1.0):
+                    moved = self._excess.copy()
+                    moved[h] = max(moved[h] + sign * change * self.bounds.steepness, 0.0)
+                    if moved[h] == self._excess[h]:
+                        continue
+                    if self._better(self._slope, moved, _BETTER * abs(self.best)):
+                        break
+                    if self._over:
+                        return
+
+    @property
+    def _over(self) -> bool:
+        return self.best <= self.enough or self.deadline.passed
+
+    def _better(self, slope: float, excess: FloatArray, least: float) -> bool:
+        """Try prices, and keep them where the bound falls by more than ``least``."""
+        self.tried += 1
+        found = utility_bound(self.bounds.types(slope * self._centred, excess), self.bounds, self.deadline)
         report(bound=found)
-        return found
-
-    for share in _SLOPES if np.ptp(bounds.saved) > 0 else _SLOPES[:1]:
-        trial = -share * (bounds.instance.steps.common_max + bounds.instance.steps.edge_max)
-        value = bound(trial, excess)
-        if value < best:
-            best, slope = value, trial
-        if deadline.passed:
-            return best, tried
-    for change in _EXCESS:
-        for h in _from_the_middle(len(excess)):
-            for sign in (1.0, -1.0):
-                moved = excess.copy()
-                moved[h] = max(moved[h] + sign * change * bounds.steepness, 0.0)
-                if moved[h] == excess[h]:
-                    continue
-                value = bound(slope, moved)
-                if value < best - _BETTER * abs(best):
-                    best, excess = value, moved
-                    break
-                if deadline.passed:
-                    return best, tried
-    return best, tried
+        if not found < self.best - least:
+            return False
+        self.best, self._slope, self._excess = found, slope, excess
+        return True
 
 
 def _from_the_middle(count: int) -> list[int]:
@@ -116,7 +135,9 @@ def utility_bound(types: ClusterTypes, bounds: TypeBounds, deadline: Deadline) -
     size, gain, load = _undominated(types)
     by_size = np.full((users + 1, 1), -np.inf)
     np.maximum.at(by_size[:, 0], size, gain)
-    free = float(_combined(by_size, clusters)[users, 0])
+    alone = _combined(by_size, clusters)
+    assert alone is not None
+    free = float(alone[users, 0])
     if not np.isfinite(free):
         return np.inf
     scale = bounds.scale + float(np.abs(gain).max()) * clusters + abs(types.constant)
@@ -135,7 +156,10 @@ def utility_bound(types: ClusterTypes, bounds: TypeBounds, deadline: Deadline) -
         here = bucket < end
         priced = gain[here] - 2 * theta / budget * (load[here] - width * bucket[here])
         np.maximum.at(table, (size[here], bucket[here]), priced)
-        worth = _combined(table, clusters)[users, first:]
+        total = _combined(table, clusters, deadline)
+        if total is None:
+            continue  # time is over
+        worth = total[users, first:]
         best = max(best, float((worth + (2 * half * np.abs(totals - theta) - totals**2) / budget).max()))
         first = end
     return types.constant + best + _ROUNDING * scale
@@ -156,14 +180,17 @@ def _undominated(types: ClusterTypes) -> tuple[IntArray, FloatArray, FloatArray]
     return size_of, gains, loads
 
 
-def _combined(table: FloatArray, clusters: int) -> FloatArray:
-    """The best sum over ``clusters`` entries of a table (size, bucket), by total size and total bucket."""
+def _combined(table: FloatArray, clusters: int, deadline: Deadline | None = None) -> FloatArray | None:
+    """The best sum over ``clusters`` entries of a table (size, bucket), by total size and total bucket; None if late."""
     sizes, buckets = np.nonzero(np.isfinite(table))
     rows, columns = table.shape
-    total = table
+    total, last = table, -1
     for _ in range(clusters - 1):
         new = np.full(table.shape, -np.inf)
         for size, bucket in zip(sizes.tolist(), buckets.tolist(), strict=True):
+            if deadline is not None and size != last and deadline.passed:
+                return None
+            last = size
             part = total[: rows - size, : columns - bucket] + table[size, bucket]
             np.maximum(new[size:, bucket:], part, out=new[size:, bucket:])
         total = new

@@ -13,11 +13,16 @@ from hisopt.problems import Full, Joint
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.full.cluster_types import TypeBounds, excess_of
 from hisopt.solvers.full.direction import largest_excess
+from hisopt.solvers.full.enumerated_types import EnumeratedTypes
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.full.type_bound import TypeBound, utility_bound
 from hisopt.solvers.joint.exact import JointExact
 
 LIMITS = Limits(time_s=60.0, seed=1)
+
+
+def bounds_of(instance: Instance) -> TypeBounds:
+    return TypeBounds(instance, excess_of(instance, Deadline(LIMITS)))
 
 
 def draw(seed: int, most: int) -> Full:
@@ -28,8 +33,9 @@ def draw(seed: int, most: int) -> Full:
     return Full(instance)
 
 
+@pytest.mark.parametrize("enumerated", [False, True])
 @pytest.mark.parametrize("seed", range(16))
-def test_no_decision_exceeds_the_bound(seed: int) -> None:
+def test_no_decision_exceeds_the_bound(seed: int, enumerated: bool) -> None:
     problem = draw(seed, 8)
     exact = Subsets().solve(problem, LIMITS)
     if exact.decision is None:
@@ -38,10 +44,9 @@ def test_no_decision_exceeds_the_bound(seed: int) -> None:
     assert feasible
     assert value is not None
     rng = np.random.default_rng(seed)
-    excess = excess_of(problem.instance, Deadline(LIMITS))
-    bounds = TypeBounds(problem.instance, excess)
+    bounds = EnumeratedTypes(problem.instance) if enumerated else bounds_of(problem.instance)
     price = rng.normal(size=problem.instance.users) * bounds.saved * 10 * rng.integers(0, 2)  # whatever the prices are
-    dear = rng.uniform(0, 2 * bounds.steepness, len(excess.threshold)) * rng.integers(0, 2)
+    dear = rng.uniform(0, 2 * bounds.steepness, len(bounds.excess.threshold)) * rng.integers(0, 2)
     bound = utility_bound(bounds.types(price, dear), bounds, Deadline(LIMITS))
     assert value <= bound + 1e-9 * abs(value)
 
@@ -95,6 +100,38 @@ def test_the_papers_size_is_bounded_within_four_percent() -> None:
     assert value <= bound <= 1.04 * value
     assert result.bound is not None
     assert value <= result.bound
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_enumerated_types_are_worth_what_their_best_sets_are(seed: int) -> None:
+    """No type exceeds its bound from similarities, and the best one of all users together is their joint optimum."""
+    problem = draw(seed, 7)
+    instance, rng = problem.instance, np.random.default_rng(seed)
+    exact, bounds = EnumeratedTypes(instance), bounds_of(instance)
+    price, dear = rng.normal(size=instance.users) * exact.saved, np.zeros(len(bounds.excess.threshold))
+    found, above = exact.types(price, np.zeros(0)), bounds.types(price, dear)
+    assert (found.load == above.load).all()
+    finite = np.isfinite(found.gain)
+    assert (finite == np.isfinite(above.gain)).all()
+    assert (found.gain[finite] <= above.gain[finite] + 1e-9 * (exact.scale + np.abs(above.gain[finite]))).all()
+    everyone = np.zeros(instance.users, dtype=np.int64)
+    one = instance.replace(max_clusters=1, cluster_size_min=1, cluster_size_max=None, clusters=everyone)
+    if one.steps.device_binds:
+        return  # then types leave limits on z out
+    best = JointExact().solve(Joint(one), LIMITS)
+    assert best.decision is not None
+    alone = EnumeratedTypes(one).types(np.zeros(instance.users), np.zeros(0))
+    value = alone.constant + (alone.gain - alone.load**2 / float(one.edge.sms))[:, instance.users].max()
+    assert value == pytest.approx(brute_force.score(Joint(one), best.decision)[0], rel=1e-9, abs=1e-9 * exact.scale)
+
+
+@pytest.mark.parametrize(("users", "clusters"), [(1, 1), (5, 1), (4, 4)])
+def test_small_problems_are_bounded_within_a_thousandth(users: int, clusters: int) -> None:
+    problem = Full(PRESETS["paper"].replace(users=users, max_clusters=clusters).sample(3))
+    result = TypeBound().solve(problem, LIMITS)
+    assert result.decision is not None
+    assert result.bound is not None
+    assert problem.gap(result.decision, result.bound) <= 1e-3
 
 
 @pytest.mark.parametrize("seed", range(6))
