@@ -27,7 +27,7 @@ from hisopt.problems import (
     SumOfSquares,
     problem_of,
 )
-from hisopt.result import Guarantee, SolutionStatus
+from hisopt.result import PROVEN, Guarantee, SolutionStatus
 from hisopt.solvers.base import Solver, whole_sms
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.registry import TABLE, registered
@@ -150,8 +150,11 @@ def test_solver(solver: Solver[Any], name: str) -> None:
     if solver.guarantee is Guarantee.EXACT:
         # SCIP's natural form of the full problem may need longer; every other exact solver finishes on these
         assert run.termination is Termination.OPTIMAL or (solver.name == "scip" and run.bound is not None)
-    else:
-        assert run.termination is not Termination.OPTIMAL
+    elif run.termination is Termination.OPTIMAL:  # a relaxation that happens to prove its decision
+        assert solver.guarantee is Guarantee.BOUND
+        assert run.decision is not None
+        assert run.bound is not None
+        assert problem.gap(run.decision, run.bound) <= PROVEN
 
 
 @pytest.mark.parametrize(
