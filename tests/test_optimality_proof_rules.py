@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hisopt import Decision, Instance, Limits, optimality_proof
-from hisopt.equations import steps_sms
+from hisopt.equations import public_similarity, steps_sms
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.optimality_proof import prove
@@ -147,9 +147,9 @@ def test_what_is_sent_is_paid_and_changes_no_comparison(seed: int) -> None:
     assert many.value < few.value
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_margins_are_shares_of_the_size_of_the_terms(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    instance = drawn(seed)
+@pytest.mark.parametrize(("seed", "shift"), [(0, 0.0), (1, 0.0), (2, -0.4), (3, -0.4), (4, -3.0), (5, 3.0)])
+def test_margins_are_shares_of_the_size_of_the_terms(seed: int, shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = raised(drawn(seed), shift)
     ranked = plans(instance)
     (best, decision), (worth, second) = ranked[0], next(p for p in ranked if p[0] < ranked[0][0] - 1e-6)
     multiplier = solved(instance)[1]
@@ -160,12 +160,12 @@ def test_margins_are_shares_of_the_size_of_the_terms(seed: int, monkeypatch: pyt
     wide = prove(instance, decision, multiplier, tolerance=10.0)
     margin = wide.bound - wide.value
     told = Joint(instance).evaluate(decision)
-    qualities = instance.weights.quality * np.abs(curves).max()
-    most = 1e-3 * (1 + instance.users * qualities + (sum_of_quality(instance, decision) - best))
-    least = 1e-3 * (1 + sum_of_quality(instance, decision) - best)
+    knots, phi = instance.quality.similarity, public_similarity(instance, instance.labels)
+    of_users = np.stack([np.interp(np.clip(phi, knots[0], knots[-1]), knots, curve) for curve in curves.T])
+    size = instance.weights.quality * np.abs(of_users).max(axis=0).sum()
     assert told.feasible
     assert proof.value == pytest.approx(wide.value)
-    assert least - 1e-9 <= margin <= most + 1e-9
+    assert margin == pytest.approx(1e-3 * (1 + size + sum_of_quality(instance, decision) - best))
     for share, refused in ((0.9, False), (1.1, True)):
         bound = best - share * margin
         if refused:
@@ -191,11 +191,20 @@ def sum_of_quality(instance: Instance, decision: Decision) -> float:
     return objective
 
 
-@pytest.mark.parametrize(("constant", "seed"), [(0.0, 2), (0.0, 5), (1e4, 2), (-1e4, 5)])
-def test_the_tolerance_is_relative_to_the_larger_of_decision_and_bound(constant: float, seed: int) -> None:
+def raised(instance: Instance, constant: float) -> Instance:
+    """The instance with a constant added to every quality curve."""
+    rows = [[a, b, c, d + constant] for a, b, c, d in np.asarray(instance.quality.coefficients).tolist()]
+    return instance.replace(quality=instance.quality.replace(coefficients=rows))
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.parametrize("share", [-2.0, -0.5, 0.2, 1.2, 50.0])
+def test_the_tolerance_is_relative_to_the_larger_of_decision_and_bound(share: float, seed: int) -> None:
+    """At utilities of both signs: the best lies so many spreads of all plans below zero."""
     instance = drawn(seed)
-    raised = [[a, b, c, d + constant] for a, b, c, d in np.asarray(instance.quality.coefficients).tolist()]
-    instance = instance.replace(quality=instance.quality.replace(coefficients=raised))
+    values = [value for value, _ in plans(instance)]
+    below = values[0] + share * (values[0] - values[-1])
+    instance = raised(instance, -below / (instance.weights.quality * instance.users))
     ranked = plans(instance)
     best, multiplier = ranked[0][0], solved(instance)[1]
     for worth, plan in (ranked[-1], ranked[len(ranked) // 2]):

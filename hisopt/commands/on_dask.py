@@ -7,6 +7,7 @@ import contextlib
 import logging
 import re
 import secrets
+import time
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from hisopt.commands.remote import Request
 
 _CONNECT_S = 10.0
-_WORKERS_S = 30.0
+_WORKERS_S = 30.0  # without any worker, before a campaign ends
+_LOOK_S = 5.0  # between two looks at whether there are workers
 _TRIES = 3  # of a solve whose worker, or whose process beside the worker, was lost
 
 
@@ -70,34 +72,28 @@ class Dask(Engine):
 
     @override
     def run(self, tasks: Iterator[Named]) -> Iterator[dict[str, Any]]:
-        from distributed import as_completed
-
         pending: dict[Any, tuple[Task, Request, int]] = {}
-        ended = as_completed([], loop=self._client.loop)
 
         def submit(task: Task, request: Request, tried: int) -> None:
             future = self._client.submit(
                 _solve, request, self._campaign, pure=False, key=f"hisopt-{self._campaign}-{request.key}-{tried}"
             )
             pending[future] = task, request, tried
-            ended.add(future)
 
         def fill() -> None:
-            most = 2 * sum(self._client.nthreads().values())
+            most = 2 * self._threads()
             while len(pending) < max(most, 1) and (named := next(tasks, None)) is not None:
                 submit(named[1], remote.Request.of(*named), 1)
 
         fill()  # and again whenever one has ended, for as many workers as there are by then
         while pending:
-            future = next(ended)
+            future = self._ended(list(pending))
             task, request, tried = pending.pop(future)
             try:
                 error = future.exception()
                 record = future.result() if error is None else None
             except (asyncio.CancelledError, futures.CancelledError):
-                raise InputError(
-                    "--on: the scheduler went away; what was solved is kept, the same call goes on"
-                ) from None
+                raise _gone("the scheduler went away") from None
             if record is not None:
                 future.release()
                 yield record
@@ -109,6 +105,32 @@ class Dask(Engine):
                 not_kept(task, f"{type(error).__name__}: {error}")
             fill()
 
+    def _threads(self) -> int:
+        """How many threads all workers have; none where the scheduler does not answer."""
+        from distributed.comm.core import CommClosedError
+
+        with contextlib.suppress(OSError, CommClosedError, TimeoutError):
+            return sum(self._client.nthreads().values()) if self._client.status == "running" else 0
+        return 0
+
+    def _ended(self, pending: list[Any]) -> Any:
+        """Wait for one of some futures to end, and return it; raise `InputError` where no worker is left to solve them."""
+        from distributed import wait
+
+        seen = time.monotonic()
+        while True:
+            try:
+                with self._client.as_current():
+                    return next(iter(wait(pending, timeout=_LOOK_S, return_when="FIRST_COMPLETED").done))
+            except TimeoutError:
+                pass
+            except (asyncio.CancelledError, futures.CancelledError):
+                raise _gone("the scheduler went away") from None
+            if self._threads():
+                seen = time.monotonic()
+            elif time.monotonic() - seen >= _WORKERS_S:
+                raise _gone("no workers are left" if self._client.status == "running" else "the scheduler went away")
+
     @override
     def close(self) -> None:
         from distributed.comm.core import CommClosedError
@@ -118,6 +140,10 @@ class Dask(Engine):
                 self._client.run(remote.forget, self._campaign, on_error="ignore")
         with contextlib.suppress(TimeoutError):
             self._client.close(timeout=5)
+
+
+def _gone(what: str) -> InputError:
+    return InputError(f"--on: {what}; what was solved is kept, the same call goes on")
 
 
 def _solve(request: Request, campaign: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from hisopt.campaign import records
 from hisopt.campaign.plan import Plan
-from hisopt.commands import remote
+from hisopt.commands import on_dask, remote
 from hisopt.commands.campaign import tasks
 from hisopt.commands.compare import CompareOptions, _compare
 from hisopt.commands.engines import engine_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GATED = Path(__file__).parents[1] / "solvers" / "gated.py"
-PATIENCE_S = 300.0  # before a test fails; none waits so long unless something is wrong
+PATIENCE_S = 120.0  # before a test fails; none waits so long unless something is wrong
 
 
 def until(found: Any) -> Any:
@@ -90,14 +91,12 @@ def whole(folder: Path, count: int) -> None:
     assert [len(end) for end in ends] == [1] * count
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    """A scheduler and two workers of one thread, with nannies and without, each started as a process of its own."""
-    pytest.importorskip("distributed")
+@contextmanager
+def cluster_of(folder: Path, *kinds: str) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """A scheduler and workers of one thread, each started as a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    folder = tmp_path_factory.mktemp("dask")
     own = {"DASK_DISTRIBUTED__DASHBOARD__LINK": "", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     options: dict[str, Any] = {"env": os.environ | own, "cwd": folder, "stderr": subprocess.DEVNULL, "text": True}
     dask = [sys.executable, "-m", "distributed.cli"]
@@ -113,11 +112,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
         str(folder),
     ]
     started = [subprocess.Popen(scheduler, **options)]
-    started += [subprocess.Popen([*worker, kind], **options) for kind in ("--no-nanny", "--nanny")]
+    started += [subprocess.Popen([*worker, kind], **options) for kind in kinds]
     from distributed import Client
 
     with Client(address, set_as_default=False, timeout=PATIENCE_S) as client:
-        client.wait_for_workers(2, timeout=PATIENCE_S)
+        client.wait_for_workers(len(kinds), timeout=PATIENCE_S)
     yield address, started
     for process in started[1:] + started[:1]:
         family = kin(process.pid) if process.poll() is None else []
@@ -128,6 +127,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
             process.kill()
             process.wait()
         until(lambda family=family: not any(map(lives, family)))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """Two workers, with a nanny and without."""
+    pytest.importorskip("distributed")
+    with cluster_of(tmp_path_factory.mktemp("dask"), "--no-nanny", "--nanny") as found:
+        yield found
 
 
 def test_a_dask_worker_killed_midway(cluster: tuple[str, list[subprocess.Popen[str]]], tmp_path: Path) -> None:
@@ -152,6 +159,29 @@ def test_a_dask_worker_killed_midway(cluster: tuple[str, list[subprocess.Popen[s
     again = CompareOptions(**{**vars(campaign.options)})
     assert _compare(again) == 0
     whole(tmp_path, 3)
+
+
+@pytest.mark.parametrize(("lost", "reason"), [("workers", "no workers are left"), ("scheduler", "scheduler went away")])
+def test_a_cluster_that_goes_away_ends_the_campaign(
+    lost: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(on_dask, "_WORKERS_S", 0.3)
+    monkeypatch.setattr(on_dask, "_LOOK_S", 0.1)
+    plan = Plan(("small",), seeds=(0, 1), solvers=(f"{GATED}:Gated:folder={tmp_path}",), time_limits=(100.0,))
+    with cluster_of(tmp_path, "--no-nanny") as (address, started):
+        (tmp_path / "go").touch()
+        engine = engine_of(f"dask://{address}", plan, 1, tmp_path)
+        ended = engine.run((task.key, task) for task in tasks(plan))
+        assert next(ended)["feasible"]
+        (tmp_path / "go").unlink()
+        until(lambda: len(begun(tmp_path)) == 2)
+        started[1 if lost == "workers" else 0].kill()
+        with pytest.raises(InputError, match=reason) as caught:
+            next(ended)
+        assert "\n" not in str(caught.value)
+        engine.close()
+    until(lambda: not any(lives(pid) for starts in begun(tmp_path).values() for pids in starts for pid in pids))
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(tmp_path: Path) -> None:
