@@ -110,6 +110,11 @@ class InHighs(ModelSolver[P]):
     packages = ("highspy", "pyomo")
     requires = ("highspy",)
 
+    @override
+    def prepare(self) -> None:
+        super().prepare()
+        import hisopt.solvers.highs_progress  # noqa: F401 - before the clock
+
 
 @dataclass(frozen=True)
 class InScip(ModelSolver[P]):
@@ -121,6 +126,11 @@ class InScip(ModelSolver[P]):
     engine = "scip_direct"
     packages = ("pyscipopt", "pyomo")
     requires = ("pyscipopt",)
+
+    @override
+    def prepare(self) -> None:
+        super().prepare()
+        import hisopt.solvers.scip_progress  # noqa: F401 - before the clock
 
     def serves(self, problem: Problem) -> bool:
         """The class's kinds, whole SMs and limits on sizes included."""

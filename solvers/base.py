@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from hisopt.result import Guarantee, Limits, SolverResult
 
 P = TypeVar("P", bound=Problem)
+PARTS = {  # what is imported of a package whose parts come late, and of each by its name
+    "scipy": ("scipy.linalg", "scipy.optimize", "scipy.sparse.linalg", "scipy.cluster.hierarchy"),
+    "pyomo": ("pyomo.environ",),
+    "highspy": ("highspy",),
+    "pyscipopt": ("pyscipopt",),
+    "cvxpy": ("cvxpy",),
+    "scikit-learn": ("sklearn.cluster",),
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Solver(Generic[P]):
     problems: ClassVar[tuple[type[Problem], ...]]
     guarantee: ClassVar[Guarantee]
     requires: ClassVar[tuple[str, ...]] = ()
-    packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions a record keeps
+    packages: ClassVar[tuple[str, ...]] = ()  # distributions that it uses: imported before the clock, versions recorded
     up_to: ClassVar[int | None] = None  # users or points beyond which it does not even begin, for want of memory
     numpy_only: ClassVar[bool] = False  # whether it imports no other library: its solves begin in a third of the time
 
@@ -68,7 +78,14 @@ class Solver(Generic[P]):
         return f"needs {', '.join(missing)}" if missing else None
 
     def prepare(self) -> None:
-        """Import what a solve needs and the registry does not; outside the time that is reported."""
+        """Import what a solve needs and the registry does not; outside the time that is reported.
+
+        Unless overridden, the large libraries among ``packages``.
+        """
+        for package in self.packages:
+            for module in PARTS.get(package, ()):
+                with suppress(ImportError):  # then the solve says so
+                    import_module(module)
 
     def solve(self, problem: P, limits: Limits) -> SolverResult:
         """Solve a problem within limits; the runner enforces them from outside, too."""

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from hisopt.solvers.policy.policy_gap import CHOOSING, HELD_OUT, VALIDATION, Pol
 from hisopt.solvers.policy.step_game import StepGame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hisopt.instances.scenario import Scenario
@@ -96,19 +98,21 @@ class Plan:
         return drawn(self.settings.scenario, self.judges, first, split_subjects=self.split_subjects)
 
 
-def train(settings: Settings, path: Path, measure: PolicyGap) -> list[dict[str, float]]:
-    """Return the learning curve of a run, trained unless ``path`` holds it already; a checkpoint is taken up."""
+def train(settings: Settings, path: Path, measure: PolicyGap, judge: Callable[[], PolicyGap]) -> list[dict[str, float]]:
+    """Return the learning curve of a run, trained unless ``path`` holds it already; a checkpoint is taken up.
+
+    ``judge`` gives what chooses the policy that is kept, and is asked only where there is something to train.
+    """
     curve, checkpoint = path.with_suffix(".json"), path.with_name(path.name + ".checkpoint")
     if curve.exists() and path.exists():
         found: list[dict[str, float]] = json.loads(curve.read_text())
         return found
     trainer = Trainer(settings, Contexts(settings, clustered))
-    judge = PolicyGap(held_out(settings.scenario, 400, first=VALIDATION, split_subjects=settings.split_subjects))
     if checkpoint.exists():
         trainer.resume(checkpoint)
     if not trainer.history:
         trainer.history.append({"update": 0, "seconds": 0.0} | measure(trainer))
-    training.train(trainer, measure, judge, max(settings.updates // _POINTS, 1), checkpoint)
+    training.train(trainer, measure, judge(), max(settings.updates // _POINTS, 1), checkpoint)
     ippo.export(trainer, path)
     write_atomically(curve, json.dumps(trainer.history) + "\n")
     checkpoint.unlink(missing_ok=True)
@@ -277,12 +281,17 @@ def run(plan: Plan, records: Path) -> str:
     torch.set_num_threads(plan.threads)
     usual, instances = plan.settings, plan.instances()
     measure = PolicyGap(list(instances))
+
+    @cache
+    def judge() -> PolicyGap:
+        return PolicyGap(held_out(usual.scenario, 400, first=VALIDATION, split_subjects=plan.split_subjects))
+
     curves: dict[str, list[Any]] = {}
     spread: dict[str, list[float]] = {}
     for name, change in VARIANTS.items():
         for seed in range(plan.seeds):
             path = records / f"{re.sub('[^a-z0-9]+', '-', name).strip('-')}-{seed}.safetensors"
-            curves.setdefault(name, []).append(train(replace(usual, **change, seed=seed), path, measure))
+            curves.setdefault(name, []).append(train(replace(usual, **change, seed=seed), path, measure, judge))
             found = gaps(ippo.load(path), instances, measure.optimum)
             spread.setdefault(name, []).extend(found.tolist())
             print(f"{name}, seed {seed}: {100 * found.mean():.2f} %, worst {100 * found.max():.2f} %", file=sys.stderr)

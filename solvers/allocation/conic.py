@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from hisopt.decision import Decision
 from hisopt.equations import given_busy, given_work_costs, optimal_sms
 from hisopt.problems import Allocation
@@ -17,6 +19,11 @@ class _Conic(Solver[Allocation]):
     problems = (Allocation,)
     guarantee = Guarantee.EXACT
     solver: ClassVar[str]
+
+    @override
+    def prepare(self) -> None:
+        super().prepare()
+        import hisopt.models.allocation.conic  # noqa: F401 - before the clock
 
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         """Solve the program; the bound is the Lagrangian at the solver's own multiplier, valid however inexact."""

@@ -27,7 +27,7 @@ class PengWeiSdp(Solver[Clustering]):
     problems = (Clustering,)
     guarantee = Guarantee.BOUND
     up_to = 5_000  # it holds the matrix of pairs many times
-    packages = ("cvxpy", "scs")
+    packages = ("cvxpy", "scs", "scikit-learn")
     requires = ("scs",)
 
     def serves(self, problem: Problem) -> bool:
@@ -37,6 +37,11 @@ class PengWeiSdp(Solver[Clustering]):
             and self.too_large(problem) is None
             and problem.criterion in ("mean", "centroid")
         )
+
+    @override
+    def prepare(self) -> None:
+        super().prepare()
+        import hisopt.models.clustering.peng_wei  # noqa: F401 - before the clock
 
     @override
     def solve(self, problem: Clustering, limits: Limits) -> SolverResult:

@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 
 class AgentNetworks(nn.Module):
-    """One multilayer perceptron per agent as batched products: (B, N, inputs) -> (B, N, outputs); one for all if shared."""
+    """One multilayer perceptron per agent as batched products: (B, N, inputs) -> (B, N, outputs); one for all if shared.
 
-    def __init__(self, agents: int, sizes: tuple[int, ...], last_gain: float, generator: torch.Generator) -> None:
+    Weights are orthogonal, or zero where there is no generator: those of a policy that is read are replaced at once.
+    """
+
+    def __init__(
+        self, agents: int, sizes: tuple[int, ...], last_gain: float, generator: torch.Generator | None
+    ) -> None:
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for i, (rows, columns) in enumerate(pairwise(sizes)):
             gain = last_gain if i == len(sizes) - 2 else math.sqrt(2)
-            weight = torch.empty(agents, rows, columns)
-            for agent in range(agents):
+            weight = torch.zeros(agents, rows, columns)
+            for agent in range(agents) if generator is not None else ():
                 nn.init.orthogonal_(weight[agent], gain, generator=generator)
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(torch.zeros(agents, 1, columns)))
@@ -47,10 +52,10 @@ class Policy(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, settings: Settings, limits: StepLimits, users: int, seed: int = 0) -> None:
+    def __init__(self, settings: Settings, limits: StepLimits, users: int, seed: int | None = 0) -> None:
         super().__init__()
         self.settings, self.limits, self.users = settings, limits, users
-        generator = torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         inputs = len(OBSERVATIONS[settings.observation])
         self.values_common, self.values_edge = limits.common_max + 1, limits.edge_max - limits.edge_min + 1
         agents = 1 if settings.shared else users

@@ -78,7 +78,7 @@ def load(path: Path) -> Policy:
         raise InputError(f"{path}: a checkpoint of training, not a policy; the command that made it goes on from it")
     try:
         settings, limits = Settings.from_json(metadata["settings"]), StepLimits.model_validate_json(metadata["steps"])
-        policy = Policy(settings, limits, int(metadata["users"]))
+        policy = Policy(settings, limits, int(metadata["users"]), seed=None)
         found = {name: tensor.float() for name, tensor in part_of(tensors, "policy.").items()}
         missing = policy.load_state_dict(found, strict=False)
     except (KeyError, ValueError, RuntimeError) as error:

@@ -31,10 +31,11 @@ class Runner:
         self.limits = limits or Limits()
         self._pool = ThreadPoolExecutor(jobs)
         self._futures: list[Future[Run]] = []
-        self._free: SimpleQueue[tuple[Server, Server]] = SimpleQueue()  # one for solvers of NumPy alone, one for others
+        self._free: SimpleQueue[tuple[Server, Server]] = SimpleQueue()
+        # one for solvers of NumPy alone, one for others: a small process forks in a fraction of the time
         self._servers: list[Server] = []
         for _ in range(jobs):
-            pair = (Server(self.limits.threads, start_s, light=True), Server(self.limits.threads, start_s))
+            pair = (Server(self.limits.threads, start_s), Server(self.limits.threads, start_s))
             self._servers += pair
             self._free.put(pair)
 

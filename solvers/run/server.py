@@ -43,14 +43,13 @@ _STOP_S = 5.0
 class Server:
     """A process that forks a child for each solve; started on first use, and again if it breaks.
 
-    It imports the libraries once, so that a child starts in milliseconds, and enforces the limits. Its guard, the process
-    started here, ends with this one and with the server, however they end, and takes all their children and the folder of
-    results with it. A ``light`` one imports none of the large libraries; it serves any solver, but is for those of NumPy
-    alone.
+    It imports each library once, when the first solver needs it, so that a child starts in milliseconds, and enforces the
+    limits. Its guard, the process started here, ends with this one and with the server, however they end, and takes all
+    their children and the folder of results with it.
     """
 
-    def __init__(self, threads: int, start_s: float, *, light: bool = False) -> None:
-        self._threads, self._start_s, self._light = threads, start_s, light
+    def __init__(self, threads: int, start_s: float) -> None:
+        self._threads, self._start_s = threads, start_s
         self._lock = threading.Lock()
         self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,7 +133,7 @@ class Server:
             environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", _MARK: self._mark}
             program = "from hisopt.solvers.run.worker import serve; serve()"
             process = self._process = subprocess.Popen(
-                [sys.executable, "-c", program, str(self._folder), str(os.getpid()), "light" if self._light else "full"],
+                [sys.executable, "-c", program, str(self._folder), str(os.getpid())],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True,
             )  # fmt: skip
         if self._receive(_READY_S) != {"ready": True}:

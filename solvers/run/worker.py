@@ -1,4 +1,4 @@
-"""The process that solves: a server that imports the libraries once, and forks and supervises a child for every request."""
+"""The process that solves: a server that imports each library once, and forks and supervises a child for every request."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, perf_counter  # by name: a solver may put others in their places
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hisopt.result import Limits, SolverResult, Termination
+from hisopt.solvers.base import PARTS
 from hisopt.solvers.run.answers import nonsense, packed, told, write_whole
 from hisopt.solvers.run.guard import guarded
 from hisopt.solvers.run.place import VERBOSE, Place, found_at, line_of
@@ -32,6 +33,9 @@ from hisopt.solvers.run.processes import (
     tell_end_of_parent,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 GRACE_S = 3.0  # on top of the time limit, before a solve is killed
 _POLL_S = 0.02
 _OWN = (
@@ -40,36 +44,29 @@ _OWN = (
     "numpy.ma",
     "numpy.random",
 )  # NumPy imports two of its parts late
-_LIBRARIES = (
-    "scipy.sparse.linalg",
-    "scipy.cluster.hierarchy",
-    "pyomo.environ",
-    "highspy",
-    "pyscipopt",
-    "cvxpy",
-    "sklearn.cluster",
-)
 
 
 def serve() -> None:
     """Answer requests from standard input until it closes, or the process that asks is gone.
 
-    The arguments are the folder to keep results in, the asking process, and "light" where the libraries are not needed: a
-    small process forks in a fraction of the time. The process splits in two: a guard, which makes the folder and removes
-    it in the end (`hisopt.solvers.run.guard`), and its child, which answers. A request is its length (8 bytes) and a
-    pickle of (problem, solver's place, limits, seconds for imports, folder of the solve). An answer is a line of JSON:
-    the first says that the libraries are there, each other how a child ended.
+    The arguments are the folder to keep results in and the asking process. The process splits in two: a guard, which makes
+    the folder and removes it in the end (`hisopt.solvers.run.guard`), and its child, which answers. A request is its
+    length (8 bytes) and a pickle of (problem, solver's place, limits, seconds for imports, folder of the solve). An answer
+    is a line of JSON: the first says that the server is there, each other how a child ended. What our own solvers need is
+    imported here, once, before the first of them is forked; of the large libraries that others import in their children,
+    before the next fork.
     """
     folder = Path(sys.argv[1])
     guard = os.getpid()
     lock = guarded(folder, int(sys.argv[2]))
-    _Server(folder, lock, guard, () if sys.argv[3] == "light" else _LIBRARIES).run()
+    _Server(folder, lock, guard).run()
 
 
 class _Server:
-    def __init__(self, folder: Path, lock: int, guard: int, libraries: tuple[str, ...]) -> None:
-        self._folder, self._lock, self._parent, self._libraries = folder, lock, guard, libraries
+    def __init__(self, folder: Path, lock: int, guard: int) -> None:
+        self._folder, self._lock, self._parent = folder, lock, guard
         self._prepared: set[str] = set()  # places of our own solvers whose imports are made
+        self._used: set[str] = set()  # packages that children imported
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
@@ -98,7 +95,30 @@ class _Server:
             self._answer(answer)
 
     def _preload(self) -> None:
-        """Import the libraries; look now and then whether anyone still waits for them."""
+        with self._importing():
+            for module in _OWN:
+                with contextlib.suppress(ImportError):
+                    import_module(module)
+
+    def _prepare(self, place: tuple[Place, dict[str, Any]]) -> None:
+        """Import once, here, what this solve needs, instead of in each child; a child tells what fails."""
+        where, options = place
+        modules = [module for package in self._used for module in PARTS[package] if module not in sys.modules]
+        own = isinstance(where, str) and where.startswith("hisopt.") and where not in self._prepared
+        if not modules and not own:
+            return
+        with self._importing():
+            for module in modules:
+                with contextlib.suppress(ImportError):
+                    import_module(module)
+            if own and isinstance(where, str):
+                self._prepared.add(where)
+                with contextlib.suppress(Exception):
+                    found_at(where)(**options).prepare()
+
+    @contextlib.contextmanager
+    def _importing(self) -> Iterator[None]:
+        """Look now and then, while something is imported, whether anyone still waits for it; leave it ready to be forked."""
 
         def look(*_: object) -> None:
             poll = select.poll()
@@ -108,24 +128,13 @@ class _Server:
 
         signal.signal(signal.SIGALRM, look)
         signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
-        for module in (*_OWN, *self._libraries):
-            with contextlib.suppress(ImportError):
-                import_module(module)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(int(os.environ["OMP_NUM_THREADS"]))  # children inherit it; looking again costs each 10 ms
-        gc.collect()
-        gc.freeze()
-
-    def _prepare(self, place: tuple[Place, dict[str, Any]]) -> None:
-        """Import once, here, what one of our own solvers needs, instead of in each child; a child tells what fails."""
-        where, options = place
-        if not isinstance(where, str) or not where.startswith("hisopt.") or where in self._prepared:
-            return
-        self._prepared.add(where)
-        with contextlib.suppress(Exception):
-            found_at(where)(**options).prepare()
         gc.collect()
         gc.freeze()
 
@@ -199,7 +208,9 @@ class _Server:
             if self._requests in ready or os.getppid() != self._parent:
                 self._leave()  # nothing is asked while a solve runs: the pipe has closed
             if begins in ready:
-                began, waited = (now if os.read(begins, 1) else None), []
+                word = os.read(begins, 4096).decode(errors="replace")
+                began, waited = (now if word else None), []
+                self._used |= set(word.split()) & set(PARTS)
             if self._woken in ready:
                 os.read(self._woken, 4096)
             pid, status, usage = os.wait4(child, os.WNOHANG)
@@ -235,7 +246,8 @@ def _solve(problem: Any, place: tuple[Place, dict[str, Any]], limits: Limits, fo
         where, options = place
         solver = found_at(where)(**options)
         solver.prepare()
-        os.write(begin, b"1")
+        used = [package for package, modules in PARTS.items() if modules[0] in sys.modules]
+        os.write(begin, " ".join(["begun", *used]).encode())
         os.close(begin)
         start = perf_counter()
         with listening(Writer(problem, folder, lambda: perf_counter() - start)):

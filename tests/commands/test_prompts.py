@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS
+from hisopt.commands.prompts import main
 from hisopt.errors import InputError
 from hisopt.instances.files import save
 from hisopt.text.chat import MOST_MEMBERS, Cached, Endpoint, LocalModel, public_prompt, unshared_phrases
@@ -23,7 +24,9 @@ from hisopt.text.extract import unshared_words
 from hisopt.text.negative import negative_prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Call = Callable[..., subprocess.CompletedProcess[str]]
 
 PROMPTS = ["a red cat", "a grey cat", "an oak in winter", "a bare oak"]
 
@@ -203,43 +206,38 @@ def test_a_real_local_model_answers() -> None:
     assert found == public_prompt(model, PROMPTS)
 
 
-def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hisopt.prompts", *arguments], capture_output=True, text=True, check=False, **options
-    )
-
-
-def test_the_program_extracts(tmp_path: Path) -> None:
+def test_the_program_extracts(tmp_path: Path, call: Call) -> None:
     instance = PRESETS["small"].sample(0)
     assert instance.prompts is not None
     save(instance, tmp_path / "i.json")
-    done = program(str(tmp_path / "i.json"), "--output", str(tmp_path / "o.json"), cwd=tmp_path)
+    command = [sys.executable, "-m", "hisopt.prompts", "i.json", "--output", "o.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "extract" in done.stdout
     found = json.loads((tmp_path / "o.json").read_text())
     assert found["prompts"] == list(instance.prompts)
     assert len(found["public_prompts"]) == max(found["clusters"]) + 1 == instance.max_clusters
     assert found["negative_prompts"] == [one.text for one in negative_prompts(instance.prompts)]
-    done = program(str(tmp_path / "i.json"), "--negative-style", "unshared", "--format", "json", cwd=tmp_path)
+    done = call(main, "i.json", "--negative-style", "unshared", "--format", "json")
     public = found["public_prompts"][found["clusters"][0]]
     assert json.loads(done.stdout)["negative_prompts"][0] == unshared_words(instance.prompts[0], public)
     means = found["mean_similarity"]
     assert means["most_central_member"] <= means["public"] <= means["ideal_centroid"] <= 1
 
 
-def test_the_program_goes_on_where_an_endpoint_failed(server: Server, tmp_path: Path) -> None:
+def test_the_program_goes_on_where_an_endpoint_failed(server: Server, tmp_path: Path, call: Call) -> None:
     (tmp_path / "p.txt").write_text("\n".join(PROMPTS))
     arguments = ["p.txt", "--clusters", "2", "--method", "endpoint", "--url", server.url, "--model", "m", "--retries", "0",
                  "--cache", "kept", "--format", "json"]  # fmt: skip
     server.replies = [(200, completion("a cat")), (200, completion("an oak")), (500, {"error": {"message": "down"}})]
-    done = program(*arguments, "--output", "o.json", cwd=tmp_path)
+    done = call(main, *arguments, "--output", "o.json")
     assert done.returncode == 2
     assert done.stderr.startswith(f"hisopt.prompts: negative prompt 1 of 4: {server.url}: answered 500")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "o.json").exists()
     server.requests.clear()
     server.replies = [(200, completion("snow"))]
-    done = program(*arguments, cwd=tmp_path)
+    done = call(main, *arguments)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert sorted(found["public_prompts"]) == ["a cat", "an oak"]
@@ -261,17 +259,17 @@ def test_the_program_goes_on_where_an_endpoint_failed(server: Server, tmp_path: 
         (["--clusters", "51"], "--clusters: is 51, must be 1 to 50, the number of prompts"),
     ],
 )
-def test_bad_input(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = program(*arguments, cwd=tmp_path)
+def test_bad_input(arguments: list[str], message: str, call: Call) -> None:
+    done = call(main, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_embeddings_of_another_width_are_told_in_one_line(tmp_path: Path) -> None:
+def test_embeddings_of_another_width_are_told_in_one_line(tmp_path: Path, call: Call) -> None:
     instance = PRESETS["small"].sample(0)
     save(instance.replace(embeddings=np.eye(10, 16)), tmp_path / "narrow.json")
-    done = program("narrow.json", cwd=tmp_path)
+    done = call(main, "narrow.json")
     assert done.returncode == 2
     assert done.stderr.startswith("hisopt.prompts: narrow.json: embeddings: have 16 numbers each, those of ")
     assert done.stderr.count("\n") == 1
