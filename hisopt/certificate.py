@@ -37,7 +37,7 @@ def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray
         raise InputError("clusters: missing, and the joint problem needs it")
     if not 0 <= multiplier < np.inf:
         raise InputError(f"multiplier: is {multiplier}, must be >= 0 and finite")
-    limits, budget, count = instance.steps, float(instance.edge.sms), instance.max_clusters
+    limits, budget, count = instance.steps, instance.sm_budget, instance.max_clusters
     saved, step = device_step_cost(instance), edge_step_energy_cost(instance)
     cost = edge_work_cost(instance, cluster_sizes(instance.labels, count))
     quality = given_quality(instance)

@@ -155,7 +155,7 @@ def with_slivers(share: FloatArray, busy: BoolArray) -> FloatArray:
 def steps_sms(instance: Instance, common: IntArray, edge: IntArray) -> FloatArray:
     """Theorem 1's SMs for steps x_n and y_n on the given clusters, shape (M,); see `optimal_sms`."""
     busy = busy_clusters(instance, common, edge)
-    return optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms), busy)
+    return optimal_sms(work_costs(instance, common, edge), instance.sm_budget, busy)
 
 
 def public_similarity(instance: Instance | IccInstance, clusters: IntArray) -> FloatArray:

@@ -30,7 +30,7 @@ def rounded(variable: Any) -> int:
 
 def sms_budget(problem: Allocation | Joint | Full) -> float:
     """V, or its whole part where SMs are whole."""
-    budget = float(problem.instance.edge.sms)
+    budget = problem.instance.sm_budget
     return float(np.floor(budget)) if problem.whole_sms else budget
 
 

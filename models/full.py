@@ -206,7 +206,7 @@ def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
     base, slope = float(base), float(both - base)
     load = np.sqrt((base + slope * users) * (limits.common_max + limits.edge_max * users))
     # at the optimum t_m = sqrt(c_m W_m) S / V with S at most M of the largest load; whole SMs are at least 1
-    most = float(load**2 if problem.whole_sms else load**2 * instance.max_clusters / float(instance.edge.sms))
+    most = float(load**2 if problem.whole_sms else load**2 * instance.max_clusters / instance.sm_budget)
     add_sms(model, problem, lambda k: (base + slope * model.size[k]) * model.work[k], lambda _: most)
     largest = limits.common_max + limits.edge_max * users
     if problem.whole_sms and largest:  # work that costs nothing needs an SM, too

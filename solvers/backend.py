@@ -140,7 +140,7 @@ class InScip(ModelSolver[P]):
     def refused(self, problem: P) -> SolverResult | None:
         if not isinstance(problem, (Allocation, Joint, Full)) or not problem.whole_sms:
             return None
-        budget = float(problem.instance.edge.sms)
+        budget = problem.instance.sm_budget
         if budget <= _MOST_WHOLE_SMS:
             return None
         return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")

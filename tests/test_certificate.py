@@ -69,7 +69,7 @@ def test_the_bound_holds_in_exact_arithmetic(seed: int) -> None:
     labels, limits = instance.clusters, instance.steps
     assert labels is not None
     multiplier = Fraction(float(JointExact().solve(Joint(instance), Limits()).details["multiplier"]))
-    budget = Fraction(float(instance.edge.sms))
+    budget = Fraction(instance.sm_budget)
     saved = [Fraction(float(d)) for d in device_step_cost(instance)]
     step = Fraction(edge_step_energy_cost(instance))
     cost = [Fraction(float(c)) for c in edge_work_cost(instance, cluster_sizes(labels, 2))]

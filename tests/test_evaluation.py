@@ -24,7 +24,7 @@ def steps(problem: Problem, x: int, y: int, z: int, **fields: Any) -> Decision:
     """The same steps for all, but 5, 4 and 11 for all but the first; SMs use the budget up."""
     users, count = problem.instance.users, problem.instance.max_clusters
     columns = [np.array([first] + [rest] * (users - 1)) for first, rest in ((x, 5), (y, 4), (z, 11))]
-    decision = Decision(None, *columns, np.full(count, float(problem.instance.edge.sms) / count))
+    decision = Decision(None, *columns, np.full(count, problem.instance.sm_budget / count))
     return replace(decision, **fields)
 
 

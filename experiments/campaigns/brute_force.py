@@ -96,7 +96,7 @@ def score(problem: Problem, decision: Decision) -> tuple[float | None, bool]:
     if sms is None or len(sms) != instance.max_clusters or not all(map(math.isfinite, sms)):
         return None, False
     work = cluster_work(labels, instance.max_clusters, x, y)
-    feasible &= math.fsum(sms) <= float(problem.instance.edge.sms) * (1 + _BUDGET) and min(sms) >= 0
+    feasible &= math.fsum(sms) <= problem.instance.sm_budget * (1 + _BUDGET) and min(sms) >= 0
     if problem.whole_sms:
         feasible &= all(float(v).is_integer() for v in sms)
     if any(w > 0 and v <= 0 for w, v in zip(work, sms, strict=True)):
@@ -190,7 +190,7 @@ def _options(instance: Instance, labels: IntArray, pairs: IntArray) -> list[_Opt
 
 def _joint(instance: Instance, labels: IntArray, whole: bool) -> Optimum:
     """Every load of every cluster; with real SMs by Theorem 1, with whole ones every split."""
-    pairs, budget = _pairs(instance), float(instance.edge.sms)
+    pairs, budget = _pairs(instance), instance.sm_budget
     options, every = _options(instance, labels, pairs), work_costs(instance, labels)
     used = sorted(set(labels.tolist()))
     cost = [every[m] for m in used]
@@ -256,7 +256,7 @@ def _splits(budget: int, parts: int) -> IntArray:
 
 
 def _allocation(problem: Allocation) -> Optimum:
-    instance, budget = problem.instance, float(problem.instance.edge.sms)
+    instance, budget = problem.instance, problem.instance.sm_budget
     work = np.array(cluster_work(instance.labels, instance.max_clusters, *instance.given_steps))
     cost = np.array(work_costs(instance, instance.labels)) * work
     busy = np.flatnonzero(work > 0)

@@ -203,7 +203,7 @@ def times(path: Path, instances: list[Instance]) -> dict[str, float]:
 
     def by_policy(instance: Instance) -> None:
         steps = ippo.decide(policy, instance)
-        optimal_sms(work_costs(instance, *steps), float(instance.edge.sms))
+        optimal_sms(work_costs(instance, *steps), instance.sm_budget)
 
     return {"policy": median(by_policy), "exact": median(lambda i: JointExact().solve(Joint(i), Limits()))}
 

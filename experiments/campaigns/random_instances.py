@@ -93,7 +93,7 @@ def draw_decision(rng: np.random.Generator, problem: Problem) -> Decision:
         common, edge = instance.given_steps
     common_max, edge_sum = cluster_work(clusters, instance.max_clusters, common, edge)
     busy = common_max + edge_sum > 0
-    budget = float(instance.edge.sms)
+    budget = instance.sm_budget
     share = busy * rng.dirichlet(np.ones(instance.max_clusters))
     sms = 0.99 * budget * share / max(float(share.sum()), 1e-300)
     if whole_sms(problem):

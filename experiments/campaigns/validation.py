@@ -106,7 +106,7 @@ class Campaign:
         problem, whole = Allocation(instance), Allocation(instance, whole_sms=True)
         (closed,) = self.solve(problem, ClosedForm)
         integer, down = self.solve(whole, IntegerAllocation, RoundDown)
-        cost, budget = given_work_costs(instance), float(instance.edge.sms)
+        cost, budget = given_work_costs(instance), instance.sm_budget
         sms, price = np.array(closed["decision"]["sms"]), closed["details"]["price_of_an_sm"]
         used = cost > 0
         value = problem.evaluate(Decision(sms=optimal_sms(cost, budget))).objective or np.nan

@@ -53,7 +53,7 @@ class Allocations(Experiment):
     def measure(self, cell: Cell) -> Record:
         instance = scenario_draw(cell["scenario"], cell["seed"])
         decision, evaluation = optimum(instance)
-        budget, sizes = float(instance.edge.sms), cluster_sizes(instance.labels, instance.max_clusters)
+        budget, sizes = instance.sm_budget, cluster_sizes(instance.labels, instance.max_clusters)
         best, sms = utility(evaluation), decision.sms
         if sms is None:
             raise UnprovenError("a decision without SMs")

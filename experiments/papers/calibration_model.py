@@ -143,7 +143,7 @@ def solve(instance: Instance, labels: IntArray) -> Solved:
     members = step_tables.Members(instance, labels, count, similarity, device_step_cost(instance))
     tables = step_tables.build(members)
     found = scalar_coupling.maximise(
-        tables.gain, tables.load, tables.offsets, float(instance.edge.sms), Deadline(Limits(1.0)),
+        tables.gain, tables.load, tables.offsets, instance.sm_budget, Deadline(Limits(1.0)),
         constant=tables.constant, tolerance=ACCURACY, enough=ACCURACY,
     )  # fmt: skip
     common, edge = tables.steps(found.choice)

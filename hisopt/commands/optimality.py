@@ -72,4 +72,4 @@ def _drawn(record: dict[str, Any]) -> tuple[FloatArray, float] | None:
         return None
     if instance.content_hash != record["instance"]:
         return None
-    return np.asarray(given_work_costs(instance), dtype=float), float(instance.edge.sms)
+    return np.asarray(given_work_costs(instance), dtype=float), instance.sm_budget

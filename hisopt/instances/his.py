@@ -74,6 +74,11 @@ class Instance(System):
                 raise ValueError(f"{name}: user {bad[0]} has {steps[bad[0]]}, must be in {low} .. {high}")
 
     @property
+    def sm_budget(self) -> float:
+        """V, the SMs of the server's GPU, which the clusters share."""
+        return float(self.edge.sms)
+
+    @property
     def given_steps(self) -> tuple[IntArray, IntArray]:
         """The given x_n and y_n, shapes (N,), known to be there; `InputError` where they are not."""
         if self.given_common is None or self.given_edge is None:

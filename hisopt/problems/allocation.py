@@ -29,7 +29,7 @@ class Allocation(SmsProblem):
             return Evaluation(None, violations=(malformed("sms", count),))
         common_max, edge_sum = cluster_work(instance.labels, count, *instance.given_steps)
         work = common_max + edge_sum
-        faults = tuple(sms_faults(float(instance.edge.sms), sms, work, whole=self.whole_sms))
+        faults = tuple(sms_faults(instance.sm_budget, sms, work, whole=self.whole_sms))
         used = work > 0
         if (sms[used] <= 0).any():
             return Evaluation(None, violations=faults)

@@ -52,7 +52,7 @@ def score_steps_and_sms(
     common_max, edge_sum = cluster_work(labels, count, steps[0], steps[1])
     common_max = np.zeros_like(common_max) if kept else common_max
     work = common_max + edge_sum
-    faults += sms_faults(float(instance.edge.sms), sms, work, whole=whole)
+    faults += sms_faults(instance.sm_budget, sms, work, whole=whole)
     if (sms[work > 0] <= 0).any():
         return Evaluation(None, violations=tuple(faults))
     costs = breakdown(instance, replace(decision, clusters=labels), kept=kept)

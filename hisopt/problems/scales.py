@@ -26,7 +26,7 @@ def check_scales(instance: Instance) -> None:
     work = instance.steps.common_max + instance.steps.edge_max * instance.users
     with np.errstate(all="ignore"):
         load = instance.max_clusters * float(np.sqrt(edge_work_cost(instance, np.asarray(instance.users)) * work))
-        coupling = max(load, 1.0) * max(load / float(instance.edge.sms), 1.0)
+        coupling = max(load, 1.0) * max(load / instance.sm_budget, 1.0)
         step = float(np.max(device_step_cost(instance)))
         sizes = {
             "edge": max(edge_step_energy_cost(instance) * work, coupling),

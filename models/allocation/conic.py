@@ -40,17 +40,17 @@ def build(problem: Allocation) -> Model:
     shares = cp.Variable(len(cost))
     budget = cp.sum(shares) <= 1
     program = cp.Problem(cp.Minimize(costs @ cp.inv_pos(shares)), [budget])
-    return Model(program, clusters, costs, shares, budget, total / float(problem.instance.edge.sms))
+    return Model(program, clusters, costs, shares, budget, total / problem.instance.sm_budget)
 
 
 def insert(model: Model, problem: Allocation, decision: Decision) -> None:
     """Set the shares to a decision's."""
-    model.shares.save_value(np.asarray(decision.cluster_sms)[model.clusters] / float(problem.instance.edge.sms))
+    model.shares.save_value(np.asarray(decision.cluster_sms)[model.clusters] / problem.instance.sm_budget)
 
 
 def extract(model: Model, problem: Allocation) -> Decision:
     """Return the SMs."""
-    budget = float(problem.instance.edge.sms)
+    budget = problem.instance.sm_budget
     sms = np.zeros(problem.instance.max_clusters)
     sms[model.clusters] = model.shares.value * budget
     return Decision(sms=within_budget(sms, budget, integer=False, busy=given_busy(problem.instance)))
@@ -58,13 +58,12 @@ def extract(model: Model, problem: Allocation) -> Decision:
 
 def price(model: Model, problem: Allocation) -> float:
     """Return the multiplier beta of the budget, the shadow price of an SM, (45)."""
-    return float(model.budget.dual_value) * model.scale / float(problem.instance.edge.sms)
+    return float(model.budget.dual_value) * model.scale / problem.instance.sm_budget
 
 
 def dual_value(problem: Allocation, price: float) -> float:
     """Return 2 sqrt(beta) sum sqrt(A) - beta V, a lower bound on P_II^B for every beta >= 0."""
     price = max(price, 0.0)
     return float(
-        2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.instance)).sum()
-        - price * float(problem.instance.edge.sms)
+        2 * np.sqrt(price) * np.sqrt(given_work_costs(problem.instance)).sum() - price * problem.instance.sm_budget
     )

@@ -25,7 +25,7 @@ def build(problem: Allocation) -> pyo.ConcreteModel:
     cost = given_work_costs(problem.instance)
     model = pyo.ConcreteModel(name="allocation")
     model.clusters = pyo.Set(initialize=[int(m) for m in np.flatnonzero(given_busy(problem.instance))])
-    optimum = float(np.sqrt(cost).sum() ** 2 / float(problem.instance.edge.sms))  # with real SMs
+    optimum = float(np.sqrt(cost).sum() ** 2 / problem.instance.sm_budget)  # with real SMs
     model.unit = optimum or 1.0
     most = float(cost.sum()) if problem.whole_sms else optimum  # whole SMs cost at most what one each costs
     add_sms(model, problem, lambda k: float(cost[k]), lambda _: most, least=1)

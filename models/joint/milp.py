@@ -55,7 +55,7 @@ def build(problem: Joint) -> pyo.ConcreteModel:
 def refine(model: pyo.ConcreteModel, problem: Joint, tolerance: float) -> bool:
     """Add the tangent at the model's current point; False if q is already within ``tolerance`` of S^2 / V there."""
     load = float(pyo.value(model.total_load))
-    if load**2 / float(problem.instance.edge.sms) - model.unit * pyo.value(model.coupling) <= tolerance:
+    if load**2 / problem.instance.sm_budget - model.unit * pyo.value(model.coupling) <= tolerance:
         return False
     _add_tangent(model, problem, load)
     return True
@@ -75,7 +75,7 @@ def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None
         model.common_max[k].set_value(int(common[instance.labels == k].max()))
     for k, w in model.levels:
         model.at_work[k, w].set_value(int(w == round(pyo.value(model.work[k]))))
-    model.coupling.set_value(pyo.value(model.total_load) ** 2 / float(instance.edge.sms) / model.unit)
+    model.coupling.set_value(pyo.value(model.total_load) ** 2 / instance.sm_budget / model.unit)
 
 
 def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
@@ -86,5 +86,5 @@ def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
 
 
 def _add_tangent(model: pyo.ConcreteModel, problem: Joint, point: float) -> None:
-    budget = float(problem.instance.edge.sms) * model.unit
+    budget = problem.instance.sm_budget * model.unit
     model.tangents.add(model.coupling >= (2 * point / budget) * model.total_load - point**2 / budget)

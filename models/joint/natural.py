@@ -84,7 +84,7 @@ def build(problem: Joint) -> pyo.ConcreteModel:
     add_work(model, instance)
     # With SMs by Theorem 1 a cluster's cost is sqrt(c W) times the sum of these, over V; whole ones are at least one.
     load = np.sqrt(cost * most_work(instance))
-    most = load**2 if problem.whole_sms else load * load.sum() / float(instance.edge.sms)
+    most = load**2 if problem.whole_sms else load * load.sum() / instance.sm_budget
     add_sms(model, problem, lambda k: float(cost[k]) * model.work[k], lambda k: float(most[k]))
     if problem.whole_sms:  # work that costs nothing needs an SM, too
         largest = most_work(instance)

@@ -25,7 +25,7 @@ class ClosedForm(Solver[Allocation]):
 
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        cost, budget = given_work_costs(problem.instance), float(problem.instance.edge.sms)
+        cost, budget = given_work_costs(problem.instance), problem.instance.sm_budget
         price = float((np.sqrt(cost).sum() / budget) ** 2)
         return SolverResult(
             Termination.OPTIMAL,
@@ -48,7 +48,7 @@ class EqualUsers(Solver[Allocation]):
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         instance = problem.instance
         share = cluster_sizes(instance.labels, instance.max_clusters) / instance.users
-        return SolverResult(Termination.COMPLETED, Decision(sms=float(instance.edge.sms) * share))
+        return SolverResult(Termination.COMPLETED, Decision(sms=instance.sm_budget * share))
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,5 @@ class EqualClusters(Solver[Allocation]):
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
         instance = problem.instance
-        share = np.full(instance.max_clusters, float(instance.edge.sms) / instance.max_clusters)
+        share = np.full(instance.max_clusters, instance.sm_budget / instance.max_clusters)
         return SolverResult(Termination.COMPLETED, Decision(sms=share))

@@ -33,7 +33,7 @@ class _Conic(Solver[Allocation]):
 
         cost = given_work_costs(problem.instance)
         if not cost.any():
-            sms = optimal_sms(cost, float(problem.instance.edge.sms), given_busy(problem.instance))
+            sms = optimal_sms(cost, problem.instance.sm_budget, given_busy(problem.instance))
             return SolverResult(Termination.OPTIMAL, Decision(sms=sms), 0.0, "no work that costs anything")
         model = form.build(problem)
         try:

@@ -75,7 +75,7 @@ class IntegerAllocation(Solver[Allocation]):
 
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        cost, budget = given_work_costs(problem.instance), float(problem.instance.edge.sms)
+        cost, budget = given_work_costs(problem.instance), problem.instance.sm_budget
         if budget > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
         sms = marginal_allocation(cost, int(budget), given_busy(problem.instance))
@@ -102,7 +102,7 @@ class RoundDown(Solver[Allocation]):
 
     @override
     def solve(self, problem: Allocation, limits: Limits) -> SolverResult:
-        budget, busy = float(problem.instance.edge.sms), given_busy(problem.instance)
+        budget, busy = problem.instance.sm_budget, given_busy(problem.instance)
         if busy.sum() > budget:
             return SolverResult(Termination.COMPLETED, message="more busy clusters than SMs")
         sms = np.floor(optimal_sms(given_work_costs(problem.instance), budget, busy))

@@ -32,7 +32,7 @@ class Alternating(Solver[Joint]):
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         instance = problem.instance
         tables = step_tables.for_instance(instance)
-        budget = float(instance.edge.sms)
+        budget = instance.sm_budget
         groups = np.repeat(np.arange(instance.max_clusters), np.diff(tables.offsets))
         sms = np.full(instance.max_clusters, budget / instance.max_clusters)
         choice = np.full(instance.max_clusters, -1)

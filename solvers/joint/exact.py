@@ -64,7 +64,7 @@ class JointExact(Solver[Joint]):
             tables.gain,
             tables.load,
             tables.offsets,
-            float(instance.edge.sms),
+            instance.sm_budget,
             deadline,
             constant=tables.constant,
             tolerance=_CLOSE,

@@ -36,7 +36,7 @@ class Greedy(Solver[Joint]):
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         instance, deadline = problem.instance, Deadline(limits)
         tables = step_tables.for_instance(instance)
-        budget = float(instance.edge.sms)
+        budget = instance.sm_budget
         neighbours = [
             _neighbours(tables, first, last)
             for first, last in zip(tables.offsets[:-1], tables.offsets[1:], strict=True)

@@ -51,7 +51,7 @@ class LocalSearch(Solver[Joint]):
         rng = np.random.default_rng(limits.seed)
         pick = np.zeros(instance.users, dtype=np.int64)
         cost = edge_work_cost(instance, cluster_sizes(clusters, instance.max_clusters))
-        budget, step_cost = float(instance.edge.sms), edge_step_energy_cost(instance)
+        budget, step_cost = instance.sm_budget, edge_step_energy_cost(instance)
         counts = np.zeros((instance.max_clusters, instance.steps.common_max + 1), dtype=np.int64)
         np.add.at(counts, (clusters, pair_common[pick]), 1)
         edge_sum = np.bincount(clusters, weights=pair_edge[pick], minlength=len(counts))

@@ -29,7 +29,5 @@ class NoSharing(Solver[Joint]):
         if steps.edge_max + steps.device_max < steps.total:
             return SolverResult(Termination.COMPLETED, message="without common steps no user reaches the total")
         tables = step_tables.for_instance(instance, common_phase=False)
-        found = scalar_coupling.maximise(
-            tables.gain, tables.load, tables.offsets, float(instance.edge.sms), Deadline(limits)
-        )
+        found = scalar_coupling.maximise(tables.gain, tables.load, tables.offsets, instance.sm_budget, Deadline(limits))
         return SolverResult(Termination.COMPLETED, with_optimal_sms(instance, *tables.steps(found.choice)))

@@ -257,7 +257,7 @@ def _useful_common(
     limits = members.limits
     keep = np.ones(best.shape, dtype=bool)
     keep[:, 1:] = best[:, 1:] > best[:, :-1]
-    budget = float(members.instance.edge.sms)
+    budget = members.instance.sm_budget
     largest = np.sqrt(work_cost * (limits.common_max + limits.edge_max * sizes)).sum()
     if whole:
         return keep

@@ -53,9 +53,9 @@ class JointExactInteger(Solver[Joint]):
     @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
         instance, deadline = problem.instance, Deadline(limits)
-        if float(instance.edge.sms) > MOST_SMS:
+        if instance.sm_budget > MOST_SMS:
             return SolverResult(Termination.UNAVAILABLE, message=f"whole SMs are counted up to {MOST_SMS}")
-        search = _Search(instance, int(float(instance.edge.sms)))
+        search = _Search(instance, int(instance.sm_budget))
         if search.options.forced > search.budget:
             return SolverResult(Termination.INFEASIBLE, message="more clusters must have steps on the server than SMs")
         stopped = search.run(limits, deadline)

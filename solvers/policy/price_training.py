@@ -86,7 +86,7 @@ def lesson(instances: list[Instance], most: int = 20) -> Lesson:
     """Return decision points as tensors, optima proven to 1e-4 relative."""
     rows = []
     for instance in instances:
-        tables, budget = step_tables.for_instance(instance), float(instance.edge.sms)
+        tables, budget = step_tables.for_instance(instance), instance.sm_budget
         seen = replies(tables, budget)
         found = scalar_coupling.maximise(
             tables.gain, tables.load, tables.offsets, budget, constant=tables.constant, tolerance=1e-4, enough=1e-4

@@ -116,7 +116,7 @@ def decide(policy: PricePolicy, instance: Instance, rounds: int = 0) -> tuple[In
 
     In each of ``rounds`` the clusters then reply in turn to the loads that the others have: not learned, and never worse.
     """
-    tables, budget = step_tables.for_instance(instance), float(instance.edge.sms)
+    tables, budget = step_tables.for_instance(instance), instance.sm_budget
     seen = replies(tables, budget)
     gain, load, share = (torch.from_numpy(v).float()[None] for v in (seen.gain, seen.load, seen.share))
     point = policy(gain, load, share)[0].argmax(dim=1).numpy()

@@ -224,7 +224,7 @@ def _his_row(instance: Instance) -> dict[str, np.ndarray]:
     return _row(
         instance, saved, saved, instance.steps.total * saved, np.full(count, both - base), np.full(count, base),
         np.full(count, edge_step_energy_cost(instance)),
-        np.broadcast_to(np.asarray(instance.devices.sms, dtype=np.float64), (users,)), float(instance.edge.sms),
+        np.broadcast_to(np.asarray(instance.devices.sms, dtype=np.float64), (users,)), instance.sm_budget,
     )  # fmt: skip
 
 

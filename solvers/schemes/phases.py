@@ -97,12 +97,12 @@ def _solve(instance: Instance, rest: Instance, common: int, run: int, constant: 
     constant -= transmission_cost(instance) + (rest.steps.total - rest.steps.served_max) * float(device.sum())
     offsets = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=count))])
     found = scalar_coupling.maximise(
-        gain, np.sqrt(work_cost[cluster] * work), offsets, float(instance.edge.sms), Deadline(limits), constant=constant
+        gain, np.sqrt(work_cost[cluster] * work), offsets, instance.sm_budget, Deadline(limits), constant=constant
     )
     top = np.full(count, common, dtype=np.int64)
     own, edge_steps = bound_steps.rebuild(members, top, edge[found.choice] + common)
     server = work[found.choice]
-    sms = optimal_sms(work_cost * server, float(instance.edge.sms), server > 0)
+    sms = optimal_sms(work_cost * server, instance.sm_budget, server > 0)
     bound = constant + found.bound
     bound += rounding_margin(instance, bound)
     proven = relative_gap(constant + found.value, bound) <= _PROVEN

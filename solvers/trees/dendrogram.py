@@ -130,7 +130,7 @@ def finished(instance: Instance, trees: list[Tree]) -> tuple[float, IntArray]:
     offsets = np.concatenate([[0], np.cumsum([len(gain) for gain in gains])])
     constant = -transmission_cost(instance) - instance.steps.total * float(device.sum())
     found = scalar_coupling.maximise(
-        np.concatenate(gains), np.concatenate(loads), offsets, float(instance.edge.sms), constant=constant
+        np.concatenate(gains), np.concatenate(loads), offsets, instance.sm_budget, constant=constant
     )
     return constant + found.value, np.concatenate(works)[found.choice]
 
@@ -154,7 +154,7 @@ def improved(instance: Instance, sweeps: int = 4) -> tuple[float, float]:
     best, work = finished(instance, trees)
     for _ in range(sweeps):
         kept, load = [tree.end.copy() for tree in trees], float(np.sqrt(cost * work).sum())
-        prices = edge_step_energy_cost(instance) + np.sqrt(cost / np.maximum(work, 1)) * load / float(instance.edge.sms)
+        prices = edge_step_energy_cost(instance) + np.sqrt(cost / np.maximum(work, 1)) * load / instance.sm_budget
         if not sum(tree.moved(float(price)) for tree, price in zip(trees, prices, strict=True)):
             break
         value, found = finished(instance, trees)

@@ -141,7 +141,7 @@ class Best:
 def solve(instance: Instance, *, nested: bool = True) -> Best:
     """Return the optimum over partitions into at most M trees (or flat clusters), with real SMs at their best."""
     tables = Nested(instance, nested)
-    energy, budget = edge_step_energy_cost(instance), float(instance.edge.sms)
+    energy, budget = edge_step_energy_cost(instance), instance.sm_budget
     constant = -transmission_cost(instance) - instance.steps.total * float(device_step_cost(instance).sum())
     gains: dict[int, tuple[FloatArray, FloatArray]] = {}
     for mask in range(1, 1 << instance.users):

@@ -46,7 +46,7 @@ def test_large_clusters_that_cannot_afford_one_sm_stay_idle() -> None:
 def naive(problem: Problem) -> float | None:
     """Every combination of plans and splits of SMs, each scored by itself."""
     instance, best = problem.instance, None
-    pairs, budget = instance.steps.pairs(), int(float(instance.edge.sms))
+    pairs, budget = instance.steps.pairs(), int(instance.sm_budget)
     splits = [s for s in product(range(budget + 1), repeat=instance.max_clusters) if sum(s) <= budget]
     for plan in product(pairs, repeat=instance.users):
         x, y = np.array(plan).T
@@ -65,7 +65,7 @@ def test_enumeration_by_loads_equals_enumeration_of_everything(seed: int) -> Non
         for family in ("plain", "forced_work", "few_sms")
         for s in range(seed * 20, seed * 20 + 20)
         if (p := edge_instances.draw("joint", None, True, family, s)).instance.users <= 2
-        and float(p.instance.edge.sms) <= 6
+        and p.instance.sm_budget <= 6
         and len(p.instance.steps.pairs()) <= 9
     )
     found, wanted = brute_force.optimum(problem).value, naive(problem)

@@ -76,7 +76,7 @@ def test_models_agree_with_the_evaluation(seed: int) -> None:
                 common, edge = decision.steps_common, decision.steps_edge
                 assert common is not None
                 assert edge is not None
-                sms = optimal_sms(work_costs(problem.instance, common, edge), float(problem.instance.edge.sms))
+                sms = optimal_sms(work_costs(problem.instance, common, edge), problem.instance.sm_budget)
                 decision = type(decision)(decision.clusters, common, edge, decision.steps_device, sms)
             form.insert(model, problem, decision)
             expected = problem.evaluate(decision).objective

@@ -118,7 +118,7 @@ def test_residuals_come_from_the_decision_and_the_instance() -> None:
 
     (task,) = tasks(Plan(presets=("small",), problems=("allocation",), solvers=("closed-form",)))
     instance: Any = task.problem.instance  # type: ignore[attr-defined]
-    budget = float(instance.edge.sms)
+    budget = instance.sm_budget
     best = optimal_sms(given_work_costs(instance), budget)
     base = task.place | {"problem": "allocation", "feasible": True}
     records = [

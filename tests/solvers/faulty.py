@@ -290,5 +290,5 @@ class Sound(Faulty):
 def feasible(problem: Problem) -> Decision:
     users, count = problem.instance.users, problem.instance.max_clusters
     zero = np.zeros(users, dtype=np.int64)
-    sms = np.full(count, float(problem.instance.edge.sms) / count)
+    sms = np.full(count, problem.instance.sm_budget / count)
     return Decision.of_steps(problem.instance.steps.total, zero, zero, sms, zero)

@@ -48,7 +48,7 @@ def by_formula(problem: Problem) -> float | None:
     busy = [
         given.given_common[given.clusters == m].any() or given.given_edge[given.clusters == m].any() for m in range(3)
     ]  # type: ignore[index]
-    return None if problem.whole_sms and sum(busy) > float(given.edge.sms) else 0.0
+    return None if problem.whole_sms and sum(busy) > given.sm_budget else 0.0
 
 
 CASES = [

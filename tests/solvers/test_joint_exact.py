@@ -96,7 +96,7 @@ def best_by_plan(instance: Instance) -> float:
             w.delay * (slow * (limits.total - xs - ys)).sum()
             + w.energy * float(instance.edge.power_per_sm) * work.sum()
         )
-        best = max(best, value - np.sqrt(cost * work).sum() ** 2 / float(instance.edge.sms))
+        best = max(best, value - np.sqrt(cost * work).sum() ** 2 / instance.sm_budget)
     return float(best)
 
 

@@ -124,7 +124,7 @@ def test_joint_exact_equals_enumeration(seed: int, users: int, clusters: int) ->
     rng, instance = drawn(seed, users, min(users, clusters))
     instance = few_steps(rng, instance)
     problem, best = Joint(instance), -np.inf
-    budget = float(instance.edge.sms)
+    budget = instance.sm_budget
     for x, y in every_plan(instance):
         sms = optimal_sms(work_costs(instance, x, y), budget)
         value = problem.evaluate(Decision.of_steps(instance.steps.total, x, y, sms)).objective
@@ -224,7 +224,7 @@ def test_order_of_users_and_names_of_clusters_do_not_matter(seed: int, users: in
 @given(seed=seeds, users=st.integers(1, 8), clusters=st.integers(1, 3), more=st.integers(1, 50))
 def test_more_sms_never_hurt(seed: int, users: int, clusters: int, more: int) -> None:
     _, instance = drawn(seed, users, min(users, clusters))
-    richer = instance.replace(edge=instance.edge.replace(sms=float(instance.edge.sms) + more))
+    richer = instance.replace(edge=instance.edge.replace(sms=instance.sm_budget + more))
     solvers: list[tuple[Solver, bool]] = [(JointExact(), False), (JointExactInteger(), True)]
     for solver, integer in solvers:
         poor, rich = (solver.solve(Joint(i, whole_sms=integer), LIMITS).bound for i in (instance, richer))

@@ -74,7 +74,7 @@ def _brute_force(problem: Joint | KeptJoint, common: range) -> float:
         x, y = np.array(steps).T
         top, edge = cluster_work(own.labels, own.max_clusters, x, y)
         work = edge if isinstance(problem, KeptJoint) else top + edge
-        sms = optimal_sms(cost * work, float(own.edge.sms), work > 0)
+        sms = optimal_sms(cost * work, own.sm_budget, work > 0)
         found = problem.evaluate(Decision.of_steps(own.steps.total, x, y, sms, own.labels))
         assert found.feasible
         best = max(best, found.objective)

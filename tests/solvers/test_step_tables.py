@@ -65,7 +65,7 @@ def expected_candidates(members: Members, whole: bool, prune: bool) -> list[set[
     """(W, X) of every cluster: users filled by falling d_n, ties together, and the X that no rule excludes."""
     instance, limits = members.instance, members.limits
     quality, sizes = qualities(members), np.bincount(members.labels, minlength=members.count)
-    cost, budget = edge_work_cost(instance, sizes), float(instance.edge.sms)
+    cost, budget = edge_work_cost(instance, sizes), instance.sm_budget
     largest = sum(np.sqrt(c * (limits.common_max + limits.edge_max * n)) for c, n in zip(cost, sizes, strict=True))
     found = []
     for m in range(members.count):

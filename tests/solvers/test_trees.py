@@ -81,7 +81,7 @@ def enumerated(instance: Instance) -> float:
             instance.quality, rule_similarity(instance, labels), instance.steps.common_max
         )
     device, energy = device_step_cost(instance), edge_step_energy_cost(instance)
-    cost = float(edge_work_cost(instance, np.array(users))) / float(instance.edge.sms)
+    cost = float(edge_work_cost(instance, np.array(users))) / instance.sm_budget
     best = -np.inf
     for history in histories(((everyone, everyone),), instance.steps.common_max):
         value = sum(quality[everyone][n, 0] for n in range(users))

@@ -38,7 +38,7 @@ def test_rewards_sum_to_the_utility_of_evaluate(limits: StepLimits) -> None:
         actions = {agent: int(rng.integers(len(env.actions))) for agent in env.agents}
         common, edge = env.actions[list(actions.values())].T
         _, rewards, _, _, infos = env.step(actions)
-        sms = optimal_sms(work_costs(instance, common, edge), float(instance.edge.sms))
+        sms = optimal_sms(work_costs(instance, common, edge), instance.sm_budget)
         decision = Decision.of_steps(limits.total, common, edge, sms, instance.clusters)
         found = Joint(instance).evaluate(decision)
         assert found.feasible

@@ -32,7 +32,7 @@ def instance_of(seed: int) -> Instance:
 
 def test_replies_are_best_for_every_load_of_the_others() -> None:
     instance = instance_of(0)
-    tables, budget = step_tables.for_instance(instance), float(instance.edge.sms)
+    tables, budget = step_tables.for_instance(instance), instance.sm_budget
     found = replies(tables, budget)
     most = sum(max(tables.load[a:b]) for a, b in zip(tables.offsets[:-1], tables.offsets[1:], strict=True))
     for m, (a, b) in enumerate(zip(tables.offsets[:-1], tables.offsets[1:], strict=True)):

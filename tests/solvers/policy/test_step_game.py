@@ -44,7 +44,7 @@ def value(problem: Problem, common: np.ndarray, edge: np.ndarray) -> float:
             instance, Decision.of_steps(instance.steps.total, common, edge, clusters=instance.clusters)
         ).utility(instance)
     assert isinstance(instance, Instance)
-    sms = theorem_1(work_costs(instance, common, edge), float(instance.edge.sms))
+    sms = theorem_1(work_costs(instance, common, edge), instance.sm_budget)
     return breakdown(instance, Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)).utility(
         instance
     )
