@@ -1,4 +1,4 @@
-"""Multipliers of a Peng-Wei relaxation from its smoothed dual, minimised by L-BFGS-B around the best partition known.
+"""Multipliers of a Peng-Wei relaxation from its smoothed dual, minimised by projected L-BFGS around the best partition known.
 
 With F the spectral set of `hisopt.solvers.clustering.branch_bound.spectral_relaxation`, entries Z >= l and cuts T Z >= b,
 every y >= 0 and t >= 0 prove the bound max_F <S + y + T't, .> - y'l - t'b, which is convex in them and not smooth. Taking
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.optimize import Bounds, minimize
 from scipy.sparse import csr_array
 
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, project_capped_simplex
+from hisopt.solvers.clustering.sum_of_squares.projected_lbfgs import minimise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,12 +112,6 @@ class SmoothDual:
         entries[self.rows, self.columns] = entries[self.columns, self.rows] = x[:pairs] * self.half
         return Dual(entries, x[pairs:].copy(), self.primal)
 
-    @property
-    def bounds(self) -> Bounds:
-        """Signs: multipliers are not negative, but those of entries that are known are free."""
-        least = np.concatenate([np.where(self.free, -np.inf, 0.0), np.zeros(len(self.cuts))])
-        return Bounds(least, np.full(len(least), np.inf))
-
     def __call__(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Return the value, in units of ``unit`` above zero, and its gradient."""
         size, pairs = len(self.centre), len(self.flat)
@@ -140,7 +134,7 @@ class SmoothDual:
 def descend(
     smooth: SmoothDual, dual: Dual, iterations: int, enough: Callable[[Dual], bool], deadline: Deadline,
 ) -> tuple[Dual, float]:  # fmt: skip
-    """Return better multipliers after some steps of L-BFGS-B, and the smoothed dual there; ends early where ``enough``."""
+    """Return better multipliers after some steps of L-BFGS, and the smoothed dual there; ends early where ``enough``."""
     best, calls, value = smooth.pack(dual), 0, np.inf
 
     def looked(x: FloatArray) -> tuple[float, FloatArray]:
@@ -156,10 +150,9 @@ def descend(
         return found, gradient
 
     try:
-        minimize(
-            looked, best, jac=True, method="L-BFGS-B", bounds=smooth.bounds,
-            options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": _MEMORY, "ftol": 1e-13, "gtol": 1e-12},
-        )  # fmt: skip
+        minimise(
+            looked, best, np.concatenate([smooth.free, np.zeros(len(smooth.cuts), dtype=bool)]), iterations, _MEMORY
+        )
     except _Enough:
         pass
     else:

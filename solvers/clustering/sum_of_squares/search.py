@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _STEPS = 60  # of L-BFGS between two rounds of cuts
 _TAIL = 300  # of L-BFGS where hardly any cuts are new
+_MOST = 5  # new cuts of each sort, a multiple of the items
 _PROXIMAL = 0.2  # weight of the proximal term, in mean entries of S times root n
 _VIOLATED = 1e-4  # least violation of a new cut, on the entries of D^1/2 Z D^1/2
 LEAF = 10  # items that a dynamic program over subsets finishes
@@ -186,7 +187,7 @@ class Search:
                 break
             active = (dual.cut_multipliers > 1e-9) | (cuts.slack(dual.primal) < 1e-5)
             cuts = cuts.keep(active)
-            new = separate(dual.primal / scale, _VIOLATED / float(nodes.weights.max()), 5 * len(nodes), frugal=True)
+            new = separate(dual.primal / scale, _VIOLATED / float(nodes.weights.max()), _MOST * len(nodes), frugal=True)
             new = new.scaled(scale)
             cuts = cuts.join(new)
             dual.cut_multipliers = np.concatenate([dual.cut_multipliers[active], np.zeros(len(new))])
