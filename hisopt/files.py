@@ -37,6 +37,12 @@ def require_writable(option: str, path: str | Path) -> None:
         raise InputError(f"{option}: {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def require_file(path: str | Path) -> None:
+    """Raise `InputError` where there is no file to read; a path that is empty stands for none asked for."""
+    if str(path) and not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+
+
 def write_atomically(path: str | Path, text: str) -> None:
     """Write text to a temporary file beside ``path`` and rename it; raise `InputError` where that cannot be."""
     write_bytes_atomically(path, text.encode("utf-8"))

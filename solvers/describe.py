@@ -13,7 +13,8 @@ _ABOVE = """# The solvers
 
 Made from the registry by `python -m hisopt.solvers.describe`. The name is what `--solver` takes, options follow it
 (`kmeans:restarts=50`). `exact`: proves optimality when it runs to its end; `bound`: a proven bound alone; `heuristic`;
-`learned`. `pyomo` runs only where it is asked for. The idea is the first line of the class's docstring; the file says the source.
+`learned`. `pyomo` and `meg-policy` run only where they are asked for. The idea is the first line of the class's docstring;
+the file says the source.
 
 `base.py` what a solver is; `registry.py` the table; `backend.py` a model in a solver; `engines.py` HiGHS and SCIP;
 `by_name.py` any solver of Pyomo; `run/` processes, limits and checks; `clustering/`, `allocation/`, `joint/`, `full/`,

@@ -84,7 +84,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
 }
 
-ON_REQUEST = ("by_name:PyomoSolver",)  # of every kind, and run only where they are asked for
+ON_REQUEST = ("by_name:PyomoSolver", "meg.learned:MegPolicy")  # run only where they are asked for
 
 
 def registered(kind: str | type[Problem]) -> list[Solver[Any]]:

@@ -22,6 +22,8 @@ from hisopt.solvers.run.identity import modules_hash
 from hisopt.solvers.run.runner import Runner, contradictions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from hisopt.problems import Problem
     from hisopt.solvers.base import Solver
 
@@ -40,11 +42,11 @@ class Seed:
     broken: list[str]
 
 
-def examine(seed: int, runner: Runner) -> Seed:
-    """Solve the problems of a seed with every solver that serves them."""
+def examine(seed: int, runner: Runner, kinds: Collection[str] = tuple(PROBLEMS)) -> Seed:
+    """Solve the problems of a seed that are of these kinds with every solver that serves them."""
     ended: Counter[tuple[str, str, str]] = Counter()
     refuted, broken = [], []
-    tasks = [task for problem in draw_problems(seed) for task in tasks_of(problem)]
+    tasks = [task for problem in draw_problems(seed) if problem.kind in kinds for task in tasks_of(problem)]
     for _, group in groupby(runner.run_all(tasks), key=lambda run: id(run.problem)):
         runs = list(group)
         refuted += contradictions(runs)
@@ -56,10 +58,12 @@ def examine(seed: int, runner: Runner) -> Seed:
     return Seed([(*key, count) for key, count in ended.items()], refuted, broken)
 
 
-def _record_name(seed: int, limits: Limits) -> str:
-    modules = {type(solver).__module__ for kind in PROBLEMS for solver in registered(kind)}
+def _record_name(seed: int, limits: Limits, kinds: Collection[str]) -> str:
+    modules = {type(solver).__module__ for kind in kinds for solver in registered(kind)}
     sources = modules_hash([*sorted(modules), "hisopt.experiments.campaigns.contradictions"])
-    return hashlib.sha256(json.dumps(["contradictions", seed, vars(limits), sources]).encode()).hexdigest()[:24]
+    return hashlib.sha256(
+        json.dumps(["contradictions", seed, sorted(kinds), vars(limits), sources]).encode()
+    ).hexdigest()[:24]
 
 
 @click.command()
@@ -67,18 +71,22 @@ def _record_name(seed: int, limits: Limits) -> str:
 @click.option("--seed", default=0, show_default=True, help="First seed; instance i uses seed + i.")
 @click.option("--time-limit", default=5.0, show_default=True, help="Seconds a solve.")
 @click.option("--jobs", default=2, show_default=True, help="Solves at a time.")
+@click.option("--problem", "problems", multiple=True, type=click.Choice(list(PROBLEMS)), help="[default: all]")
 @click.option(
     "--records", type=click.Path(path_type=Path), help="Folder of what each seed showed; a killed run goes on."
 )
-def main(instances: int, seed: int, time_limit: float, jobs: int, records: Path | None) -> None:
+def main(
+    instances: int, seed: int, time_limit: float, jobs: int, problems: tuple[str, ...], records: Path | None
+) -> None:
     """Run every solver on random instances of every problem; exit code 1 if any claim is refuted."""
     ended: Counter[tuple[str, str, str]] = Counter()
     refuted, store, limits = 0, Store(records), Limits(time_s=time_limit)
+    kinds = problems or tuple(PROBLEMS)
     with Runner(limits, jobs) as runner:
         for at in range(seed, seed + instances):
-            name = _record_name(at, limits)
+            name = _record_name(at, limits, kinds)
             record = store.read(name)
-            found = examine(at, runner) if record is None else Seed(**record)
+            found = examine(at, runner, kinds) if record is None else Seed(**record)
             if record is None:
                 store.write(name, asdict(found))
             for line in (*found.refuted, *found.broken):
@@ -90,7 +98,8 @@ def main(instances: int, seed: int, time_limit: float, jobs: int, records: Path 
                 print(f"\r{at - seed + 1} of {instances} seeds, {refuted} contradictions", end="", file=sys.stderr)
     for (label, solver, termination), count in sorted(ended.items()):
         print(f"{label:26} {solver:16} {termination:16} {count}")
-    print(f"{instances} instances of every problem, {sum(ended.values())} solves, {refuted} contradictions")
+    which = ", ".join(kinds) if problems else "every problem"
+    print(f"{instances} instances of {which}, {sum(ended.values())} solves, {refuted} contradictions")
     raise SystemExit(1 if refuted else 0)
 
 

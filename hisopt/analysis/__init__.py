@@ -5,7 +5,15 @@ records themselves, one row a solve, with the columns of `hisopt.campaign.record
 """
 
 from hisopt.analysis.contradictions import contradictions
-from hisopt.analysis.costs import at_limit, costs, reference, relative_gaps, shifted_geometric_mean, win_tie_loss
+from hisopt.analysis.costs import (
+    at_limit,
+    costs,
+    reference,
+    relative_gaps,
+    shifted_geometric_mean,
+    win_tie_loss,
+    without_solution,
+)
 from hisopt.analysis.profiles import data_profile, performance_profile
 from hisopt.analysis.statistics import holm, intervals, iqm, iqm_intervals, over_seeds, wilcoxon
 from hisopt.analysis.trajectories import gap_over_time, integrals
@@ -13,5 +21,5 @@ from hisopt.analysis.trajectories import gap_over_time, integrals
 __all__ = [
     "at_limit", "contradictions", "costs", "data_profile", "gap_over_time", "holm", "integrals", "intervals", "iqm",
     "iqm_intervals", "over_seeds", "performance_profile", "reference", "relative_gaps", "shifted_geometric_mean",
-    "wilcoxon", "win_tie_loss",
+    "wilcoxon", "win_tie_loss", "without_solution",
 ]  # fmt: skip

@@ -23,6 +23,12 @@ def reference(records: pd.DataFrame) -> pd.Series[float]:
     return pd.Series(best * np.where(records["maximise"], 1.0, -1.0), index=records.index)
 
 
+def without_solution(records: pd.DataFrame) -> pd.Series[bool]:
+    """Return which records say of their problem that it has no solution, where no record has one."""
+    said: Any = records.get("termination", pd.Series("", records.index)) == "infeasible"
+    return pd.Series(said & reference(records).isna(), index=records.index)
+
+
 def relative_gaps(records: pd.DataFrame, to: pd.Series[float] | None = None) -> pd.Series[float]:
     """Return the `hisopt.result.relative_gap` of each feasible objective to its reference; NaN where there is none.
 
@@ -39,13 +45,13 @@ def costs(records: pd.DataFrame, measure: str = "seconds", gap: float = 1e-6) ->
     """Return the cost of each solver (columns) on each task (rows: instance, problem, seed of the solver, time limit).
 
     ``measure`` is ``seconds``, where a solver succeeded that has a feasible objective within the relative ``gap`` of the
-    best known one, or ``gap``, the relative gap to the best known objective. NaN: it failed. Records of one solver on
-    one task, such as on two machines, are averaged, and one failure among them is a failure; a solver that was never
-    asked counts as failed. Raises `InputError` for another measure.
+    best known one, or says that there is no solution where none is known; or ``gap``, the relative gap to the best known
+    objective. NaN: it failed. Records of one solver on one task, such as on two machines, are averaged, and one failure
+    among them is a failure; a solver that was never asked counts as failed. Raises `InputError` for another measure.
     """
     gaps = relative_gaps(records)
     if measure == "seconds":
-        cost = records["seconds"].astype(float).where(gaps <= gap)
+        cost = records["seconds"].astype(float).where((gaps <= gap) | without_solution(records))
     elif measure == "gap":
         cost = gaps
     else:

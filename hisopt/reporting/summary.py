@@ -61,9 +61,9 @@ def seconds(value: float) -> str:
 def summary(records: Records) -> pd.DataFrame:
     """Return one row a solver of one problem, as numbers.
 
-    Columns: solver, guarantee, solves, solved (feasible), proven (optimal), best (within 1e-6 of the best known),
-    sgm_seconds (shifted geometric mean to the best known, failures at the limit), mean_gap with gap_low and gap_high (95 %
-    bootstrap), worst_gap, mean_seconds (of all solves), primal_integral and dual_integral (seconds).
+    Columns: solver, guarantee, solves, solved (feasible), proven (optimal, or without a solution), best (within 1e-6 of
+    the best known), sgm_seconds (shifted geometric mean to the best known, failures at the limit), mean_gap with gap_low
+    and gap_high (95 % bootstrap), worst_gap, mean_seconds (of all solves), primal_integral and dual_integral (seconds).
     """
     table = records.table
     means = analysis.shifted_geometric_mean(analysis.at_limit(analysis.costs(table)), SHIFT)
@@ -72,11 +72,12 @@ def summary(records: Records) -> pd.DataFrame:
     for name in records.solvers:
         here = table["solver"] == name
         own = table[here]
+        proven = (own["feasible"] & (own["termination"] == "optimal")) | analysis.without_solution(table)[here]
         gap = analysis.intervals(own[["to_best"]], None, "mean", samples=1000).loc["to_best"]
         rows.append({
             "solver": name, "guarantee": str(own["guarantee"].iloc[0]) or "–", "solves": len(own),
             "solved": int(own["feasible"].sum()),
-            "proven": int((own["feasible"] & (own["termination"] == "optimal")).sum()), "best": int(own["best"].sum()),
+            "proven": int(proven.sum()), "best": int(own["best"].sum()),
             "sgm_seconds": float(means[name]), "mean_gap": gap["mean"], "gap_low": gap["low"], "gap_high": gap["high"],
             "worst_gap": float(own["to_best"].max()), "mean_seconds": float(own["seconds"].mean()),
             "primal_integral": float(integrals.loc[here, "primal"].mean()),

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from hisopt.decision import Decision
 from hisopt.errors import InputError
+from hisopt.files import require_file
 from hisopt.problems import Meg
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
@@ -36,6 +37,9 @@ class MegPolicy(Solver[Meg]):
 
     policy: str = ""
 
+    def __post_init__(self) -> None:
+        require_file(self.policy)
+
     @override
     def prepare(self) -> None:
         import hisopt.solvers.meg.learning  # noqa: F401 - before the clock
@@ -44,6 +48,8 @@ class MegPolicy(Solver[Meg]):
     def solve(self, problem: Meg, limits: Limits) -> SolverResult:
         from hisopt.solvers.meg.learning import policy_of, read_policy
 
+        if not self.policy:
+            return SolverResult(Termination.UNAVAILABLE, message="none is shipped: name one, meg-policy:policy=FILE")
         actor = read_policy(Path(self.policy))
         actions = problem.instance.actions
         if actor[-1].out_features != actions:

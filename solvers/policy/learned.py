@@ -12,6 +12,7 @@ from typing_extensions import override
 from hisopt.decision import Decision
 from hisopt.equations import steps_sms
 from hisopt.errors import InputError
+from hisopt.files import require_file
 from hisopt.problems import Joint, Steps
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import P, Solver
@@ -29,6 +30,9 @@ class _Learned(Solver[P]):
     requires = ("torch", "safetensors")
 
     policy: str = ""  # a file; the shipped one if empty
+
+    def __post_init__(self) -> None:
+        require_file(self.policy)
 
     def prepare(self) -> None:
         """Import torch."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from hisopt.errors import InputError
+from hisopt.files import require_file
 from hisopt.problems import Joint
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
@@ -32,6 +33,7 @@ class LearnedPrices(Solver[Joint]):
     rounds: int = 1
 
     def __post_init__(self) -> None:
+        require_file(self.policy)
         if self.rounds < 0:
             raise InputError(f"rounds: is {self.rounds}, must be >= 0")
 

@@ -42,7 +42,7 @@ class Trainer:
         self.policy = Policy(settings, self.contexts.scenario.steps, self.contexts.scenario.users, seed)
         self.policy.fit_scale(self.contexts.game)
         self.policy.to(self.device)
-        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate, eps=1e-5)
+        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate, eps=1e-5, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
         self.sampler = torch.Generator(self.device).manual_seed(seed)
         self.rewards = RewardScale(settings.reward_scale, self.contexts.scenario.users, settings.discount)

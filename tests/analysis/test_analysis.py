@@ -75,6 +75,16 @@ def test_costs_take_success_from_the_best_known_objective() -> None:
     assert analysis.costs(limits).shape == (2, 3)  # another limit is another task
 
 
+def test_saying_that_there_is_no_solution_succeeds_where_none_is_known() -> None:
+    frame = records(("i", "says", None, False, 2.0, []), ("i", "fails", None, False, 1.0, []),
+                    ("j", "says", None, False, 3.0, []), ("j", "fails", 1.0, True, 1.0, []))  # fmt: skip
+    frame["termination"] = ["infeasible", "completed", "infeasible", "optimal"]
+    assert analysis.without_solution(frame).tolist() == [True, False, False, False]
+    seconds = analysis.costs(frame)
+    assert seconds["says"].tolist()[0] == 2.0 and np.isnan(seconds["says"].tolist()[1])
+    assert np.isnan(seconds["fails"].tolist()[0]) and seconds["fails"].tolist()[1] == 1.0
+
+
 def test_failures_count_at_each_tasks_own_limit() -> None:
     frame = pd.concat([records(("i", "a", 1.0, True, 2.0, []), ("i", "b", None, False, 1.0, [])),
                        records(("j", "a", 1.0, True, 9.0, []), ("j", "b", 1.0, True, 0.5, [])).assign(time_limit=4.0)])  # fmt: skip

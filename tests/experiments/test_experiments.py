@@ -37,7 +37,7 @@ def test_no_two_solvers_contradict_each_other_on_random_instances() -> None:
 def test_contradictions_go_on_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def examined(seed: int, runner: Runner) -> contradictions.Seed:
+    def examined(seed: int, runner: Runner, kinds: tuple[str, ...]) -> contradictions.Seed:
         asked.append(seed)
         return contradictions.Seed([("joint", "exact", "optimal", 2)], ["exact beats scip"] if seed == 2 else [], [])
 
@@ -49,6 +49,17 @@ def test_contradictions_go_on_from_records(tmp_path: Path, monkeypatch: pytest.M
     assert first.output == second.output
     assert "seed 2: exact beats scip" in first.output
     assert "6 solves, 1 contradictions" in first.output
+    other = CliRunner().invoke(contradictions.main, [*arguments, "--problem", "meg"])
+    assert asked == [0, 1, 2] * 2 and "3 instances of meg, " in other.output  # other problems are other records
+
+
+def test_one_problem_alone_is_held_against_itself() -> None:
+    arguments = ["--problem", "meg", "--instances", "4", "--seed", "12", "--jobs", "1"]
+    done = CliRunner().invoke(contradictions.main, arguments)
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.output.splitlines()[:-1]]
+    assert {row[0] for row in rows} == {"meg"} and {"occupancy-lp", "dual", "lp-highs"} <= {row[1] for row in rows}
+    assert "infeasible" in {row[2] for row in rows} and done.output.endswith(" 0 contradictions\n")
 
 
 def test_records_are_kept_and_not_solved_again(
