@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linprog
+import scipy  # its parts load when they are first named, not when solvers are listed
 
 from hisopt.equations import device_step_cost, edge_step_energy_cost, edge_work_cost, quality_table, transmission_cost
 from hisopt.solvers.full.direction import largest_excess
@@ -139,7 +139,9 @@ class TypeBounds:
         right = np.concatenate([-self._mean[:, common], excess_price])
         for size in np.unique(np.geomspace(3, self.instance.users, _SIZES).astype(int)):
             cost = np.concatenate([[size], np.zeros(hinges), self.excess.one])
-            solved = linprog(cost, A_ub=matrix, b_ub=right, bounds=[(None, None)] + [(0, None)] * (2 * hinges))
+            solved = scipy.optimize.linprog(
+                cost, A_ub=matrix, b_ub=right, bounds=[(None, None)] + [(0, None)] * (2 * hinges)
+            )
             if solved.x is not None:
                 found.add(tuple(np.maximum(np.round(solved.x[1 : 1 + hinges], 6), 0.0).tolist()))
         return [np.array(slopes) for slopes in sorted(found)]

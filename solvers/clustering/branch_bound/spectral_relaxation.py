@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
+import scipy  # its parts load when they are first named, not when solvers are listed
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
@@ -63,7 +63,7 @@ class SpectralSet:
         """Return the nearest element of the set."""
         base = self.fixed * np.outer(self.vector, self.vector)
         inner = self._inner(matrix if self.orthogonal else matrix - base)
-        values, vectors = eigh(inner, check_finite=False, overwrite_a=True, driver="evd")
+        values, vectors = scipy.linalg.eigh(inner, check_finite=False, overwrite_a=True, driver="evd")
         if self.orthogonal:  # the eigenvalue 0 of u itself must stay 0
             own = int(np.argmax(np.abs(self.vector @ vectors)))
             kept = np.delete(np.arange(len(values)), own)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse import csr_array
+import scipy  # its parts load when they are first named, not when solvers are listed
 
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, project_capped_simplex
 from hisopt.solvers.clustering.sum_of_squares.projected_lbfgs import minimise
@@ -66,9 +65,9 @@ class LeadingProjection:
             few = self.guess < size // 2
             if few:
                 last = (size - self.guess, size - 1)
-                values, vectors = eigh(inner, check_finite=False, driver="evr", subset_by_index=last)
+                values, vectors = scipy.linalg.eigh(inner, check_finite=False, driver="evr", subset_by_index=last)
             else:
-                values, vectors = eigh(inner, check_finite=False, driver="evd")
+                values, vectors = scipy.linalg.eigh(inner, check_finite=False, driver="evd")
                 values, vectors = values[1:], vectors[:, 1:]
             new = np.clip(values, 0.0, spectral.cap)
             if not spectral.at_most or new.sum() > spectral.total:
@@ -97,8 +96,8 @@ class SmoothDual:
         self.project = LeadingProjection(spectral, int(4 * (spectral.total / spectral.cap + 2)) if spectral.cap else 4)
         position = np.minimum(cuts.row, cuts.column) * size + np.maximum(cuts.row, cuts.column)
         self.used, place = np.unique(position, return_inverse=True)
-        self.matrix = csr_array((cuts.coefficient, (cuts.index, place)), shape=(len(cuts), len(self.used)))
-        self.transposed = csr_array(self.matrix.T)
+        self.matrix = scipy.sparse.csr_array((cuts.coefficient, (cuts.index, place)), shape=(len(cuts), len(self.used)))
+        self.transposed = scipy.sparse.csr_array(self.matrix.T)
         self.primal = centre
 
     def pack(self, dual: Dual) -> FloatArray:
