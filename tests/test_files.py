@@ -97,6 +97,42 @@ def test_standard_output_that_takes_nothing_is_one_line(redirection: str, reason
     assert "exact-integer" in kept.read_text()
 
 
+SCORES = "common_steps,clip_score,similarity\n" + "".join(
+    f"{x},{0.1 + 0.2 / (1 + 2.718281828 ** (0.3 * (x - 15))) * (1 - s) + 0.001 * (x % 3)},{s}\n"
+    for s in (0.2, 0.3)
+    for x in range(31)
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "suffix"),
+    [
+        (["scores.csv", "--modules", "with"], "standard output", ".txt"),
+        (["scores.csv", "--modules", "with", "--output", "/dev/full"], "/dev/full", ".json"),
+    ],
+    ids=["standard output", "file"],
+)
+def test_a_fit_that_cannot_be_written_is_kept(arguments: list[str], target: str, suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text(SCORES)
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", '"$@" > /dev/full', "sh", sys.executable, "-m", "hisopt.fit", *arguments],
+        capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    (kept,) = (tmp_path / "tmp").glob(f"hisopt-results-*{suffix}")
+    assert done.stderr == f"hisopt.fit: {target}: No space left on device; the results are in {kept}\n"
+    assert "0.3" in kept.read_text()
+
+
+@pytest.mark.parametrize("program", ["train", "compare"])
+def test_what_a_full_disk_does_not_take_is_one_line(program: str) -> None:
+    command = ["sh", "-c", '"$@" > /dev/full', "sh", sys.executable, "-m", f"hisopt.{program}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"hisopt.{program}: standard output: No space left on device\n"
+
+
 def test_closed_standard_error_does_not_end_up_in_the_results() -> None:
     done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *LIST], stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0

@@ -72,9 +72,6 @@ def _command(options: CheckOptions) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.files import reserve_standard_streams
-
-    reserve_standard_streams()
     try:
         run_command(_command, "hisopt.check")
     except ImportError as error:

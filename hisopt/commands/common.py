@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from hisopt.errors import InputError
+from hisopt.files import reserve_standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,14 +54,17 @@ def flag(name: str) -> str:
 
 
 def run_command(command: click.Command, program: str, extra: str = "", hint: str = "") -> None:
-    """Run a command: exit 2 with one line after bad input, 130 after an interruption.
+    """Run a command: exit 2 with one line after bad input or where the disk is full, 130 after an interruption.
 
     SIGTERM and SIGHUP interrupt like Ctrl-C: by a KeyboardInterrupt, once. ``extra`` is the optional dependency group that
     the command needs, ``hint`` what follows "interrupted".
     """
+    reserve_standard_streams()
     _listen()
     try:
         command.main(prog_name=program, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (click.UsageError, click.BadParameter) as error:
         _fail(program, error.format_message())
     except ModuleNotFoundError as error:
@@ -74,6 +79,12 @@ def run_command(command: click.Command, program: str, extra: str = "", hint: str
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        if error.filename is None:  # what is buffered is not tried again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail(program, f"{error.filename or 'standard output'}: {error.strerror}")
 
 
 @contextmanager

@@ -179,12 +179,13 @@ def _gate(options: CompareOptions, folder: Path, asked: set[str], rule: Rule) ->
     from hisopt.campaign.gate import judge
     from hisopt.campaign.records import read
     from hisopt.commands.gate import table
+    from hisopt.files import deliver
 
     records = (record for record in read([folder]) if record["key"] in asked)
     found = judge(read([Path(name) for name in options.baseline]), records, rule)
     if not found.judged:
         raise InputError(f"--baseline: {', '.join(options.baseline)}: has none of these solves")
-    print(table(found, options.fail_if or _RULE))
+    deliver(f"{table(found, options.fail_if or _RULE)}\n", None, ".txt")
     return 1 if found.worse else 0
 
 

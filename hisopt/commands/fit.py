@@ -268,7 +268,7 @@ def _command(options: FitOptions) -> None:
     personal, standard errors are clustered by pairs of prompts.
     """
     from hisopt.errors import InputError
-    from hisopt.files import require_writable, write_atomically
+    from hisopt.files import deliver, require_writable
 
     for option, path in (("--output", options.output), ("--figure", options.figure)):
         if path:
@@ -290,17 +290,23 @@ def _command(options: FitOptions) -> None:
         document = {"source": f"least-squares fit of Q(x) = L / (1 + exp(K (x - B))) + G to {Path(options.scores).name}",
                     "similarity": [row["similarity"] for row in rows]}  # fmt: skip
         document |= {name: [row["coefficients"] for row in rows] for name, rows in found.items()}
-        write_atomically(Path(options.output), json.dumps(document, indent=1) + "\n")
+        deliver(json.dumps(document, indent=1) + "\n", options.output, ".json")
     if options.figure:
         draw(table, found, Path(options.figure), bins or BINS)
     if options.style == "json":
-        print(json.dumps(found))
-        return
+        deliver(json.dumps(found) + "\n", None, ".json")
+    else:
+        deliver(_tables(found), None, ".txt")
+
+
+def _tables(found: dict[str, list[dict[str, Any]]]) -> str:
+    text = ""
     for name, rows in found.items():
         columns = ("similarity", *_NAMES, "rmse", "scores", *(("pairs",) if "pairs" in rows[0] else ()))
-        print(f"{name.replace('_', ' ')}\n{grid(columns, [_cells(row) for row in rows], right=columns)}")
+        text += f"{name.replace('_', ' ')}\n{grid(columns, [_cells(row) for row in rows], right=columns)}\n"
     if any("pairs" not in row for rows in found.values() for row in rows):
-        print("standard errors take scores as independent: no columns public and personal say which belong together")
+        text += "standard errors take scores as independent: no columns public and personal say which belong together\n"
+    return text
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from hisopt import __version__
 from hisopt.commands.common import require_at_least, run_command, taking
 from hisopt.commands.tables import grid
 from hisopt.diffusion.calibration import SCHEMA_VERSION
+from hisopt.files import written_through
 
 _KINDS = ("linear", "attention", "convolution", "total")
 CONVENTION = "a multiply-add is 2 FLOP; linear layers, attention products and convolutions"
@@ -129,7 +130,7 @@ def _command(options: ProfileOptions) -> None:
     FILE.samples.jsonl as it is made; the same command again goes on from there.
     """
     from hisopt.errors import InputError
-    from hisopt.files import require_writable, write_atomically
+    from hisopt.files import deliver, require_writable
 
     if options.check:
         return _checked(options.check)
@@ -143,12 +144,11 @@ def _command(options: ProfileOptions) -> None:
     for number, profile in enumerate(profiles, 1):
         _measured(profile, options, wanted, _samples_file(options, number))
     if options.output:
-        write_atomically(Path(options.output), json.dumps(profiles[0], indent=1) + "\n")
+        deliver(json.dumps(profiles[0], indent=1) + "\n", options.output, ".json")
     if options.style == "json":
-        print(json.dumps(profiles))
-        return
-    for profile in profiles:
-        print(_table(profile))
+        deliver(json.dumps(profiles) + "\n", None, ".json")
+    else:
+        deliver("".join(f"{_table(profile)}\n" for profile in profiles), None, ".txt")
 
 
 def count(name: str, options: ProfileOptions) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _samples_file(options: ProfileOptions, number: int) -> Path | None:
     """Where a model's samples go: beside the output, or to the temporary folder, whose name is said; None without any."""
     if options.device == "none":
         return None
-    if options.output:
+    if options.output and not written_through(options.output):
         path = Path(f"{options.output}{'' if number == 1 else f'.{number}'}.samples.jsonl")
         if options.fresh:
             path.unlink(missing_ok=True)

@@ -236,9 +236,6 @@ def _table(document: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.files import reserve_standard_streams
-
-    reserve_standard_streams()
     try:
         run_command(_command, "hisopt.prompts", hint="; the same command goes on from the answers kept")
     except ImportError as error:

@@ -62,9 +62,6 @@ def _command(options: ReportOptions) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.files import reserve_standard_streams
-
-    reserve_standard_streams()
     try:
         run_command(_command, "hisopt.report", extra="report")
     except ImportError as error:

@@ -180,9 +180,6 @@ def _command(options: SolveOptions) -> None:
 
 def main() -> None:
     """Run the command line."""
-    from hisopt.files import reserve_standard_streams
-
-    reserve_standard_streams()
     try:
         run_command(_command, "hisopt.solve")
     except ImportError as error:
