@@ -17,10 +17,11 @@ def _listed(values: pd.Series, scale: float = 100.0, digits: int = 3) -> str:
 
 def text(rows: pd.DataFrame, fixed: dict[str, dict[str, float]], choice: pd.DataFrame | None) -> str:
     """Return the report."""
+    options = "" if choice is None else " --choose"
     lines = [
         "# Learned policies for mobile edge generation",
         "",
-        "Made by `python -m hisopt.experiments.campaigns.meg_policies --choose --output FILE`. Trained on the preset `meg`; "
+        f"Made by `python -m hisopt.experiments.campaigns.meg_policies{options} --output FILE`. Trained on the preset `meg`; "
         "gaps to the proven optimum and violations of the limits are exact means on the binned channel, per cent, one a "
         "seed. A positive violation is of the limit that is broken most, a negative one is slack. *Repaired* is the gap "
         "of the policy moved towards the thriftiest actions as far as the limits need.",

@@ -15,10 +15,12 @@ from hisopt.experiments.papers.calibration import Calibration
 from hisopt.experiments.papers.cluster_counts import ClusterCounts
 from hisopt.experiments.papers.conference import Conference
 from hisopt.experiments.papers.dominance import Dominance
+from hisopt.experiments.papers.edge import Edge
 from hisopt.experiments.papers.energy import Energy
 from hisopt.experiments.papers.experiment import Experiment, measured
 from hisopt.experiments.papers.gains import Gains
 from hisopt.experiments.papers.hardware import Hardware
+from hisopt.experiments.papers.learning import Learning
 from hisopt.experiments.papers.provisions import Provisions
 from hisopt.experiments.papers.public_similarity import PublicSimilarity
 from hisopt.experiments.papers.quality_curves import QualityCurves
@@ -29,7 +31,7 @@ from hisopt.files import save_figure, write_atomically
 
 EXPERIMENTS: tuple[type[Experiment], ...] = (
     Gains, SmRanges, PublicSimilarity, ClusterCounts, Allocations, WeightOfQuality, Conference,
-    Hardware, Energy, Dominance, Provisions, QualityCurves, Calibration, Trees,
+    Hardware, Energy, Dominance, Provisions, QualityCurves, Calibration, Trees, Learning, Edge,
 )  # fmt: skip
 
 

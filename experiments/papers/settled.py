@@ -16,8 +16,6 @@ def _all(verdict: Verdict, *rows: tuple[str, str, str, str]) -> tuple[Item, ...]
     return tuple(Item(key, document, claim, verdict=verdict, reason=reason) for key, document, claim, reason in rows)
 
 
-_LEARNERS = "not run with several seeds to where learning settles; `python -m hisopt.experiments.campaigns.policies` trains them"
-
 SETTLED: tuple[Item, ...] = (
     *_all(
         Verdict.NOT_RUN,
@@ -52,11 +50,6 @@ SETTLED: tuple[Item, ...] = (
         ("journal-37", _J, "(37): brackets of the truncated value loss", "read as the larger of two squares"),
         ("journal-table-1-latency", _J, "Table I: steps a second under the heading of latency", "read as speed"),
         ("abstract-units", _A, "public code: joules added to hectojoules", "joules here; there transmission counts 100-fold"),
-    ),
-    *_all(
-        Verdict.OPEN,
-        ("journal-15", _J, "Fig. 15: IPPO with both normalisations ends best, vanilla worst", _LEARNERS),
-        ("conference-4b", _C, "Fig. 4b: HID with its code-level optimisations ends best, vanilla worst", _LEARNERS),
     ),
     *_all(
         Verdict.PROVIDED,

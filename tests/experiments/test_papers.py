@@ -53,12 +53,12 @@ REVIEW = {  # what a reading of the five documents found to check, in their orde
     "magazine: work": "magazine-table-1-semct magazine-table-1-sfif magazine-table-1-cfif magazine-table-1-clif",
     "magazine: taxonomy, energy": "magazine-uniform magazine-cached magazine-energy",
     "code": "code-intermediate code-grid code-scores",
-    "abstract": "abstract-problem abstract-centralised abstract-learners abstract-units",
+    "abstract": "abstract-problem abstract-centralised abstract-saving abstract-cvpo abstract-learners abstract-units",
     "card": "card-full-whole card-devices",
     "parameters": "provenance",
     "all together": "calibration-all calibration-rest calibration-gains calibration-ranges calibration-iis-pair calibration-iis-gain "
     "calibration-parameters calibrated-10-ppgfis calibrated-10-cfis calibrated-10-iis",
-    "ours": "dominance-clusters dominance-similarities energy-order trees-exact trees-large",
+    "ours": "dominance-clusters dominance-similarities energy-order trees-exact trees-large abstract-cvpo-corrected",
 }
 
 
