@@ -69,6 +69,7 @@ class TypeBounds:
 
     def __init__(self, instance: Instance, excess: Excess) -> None:
         self.instance, self.excess = instance, excess
+        self._slopes_for: tuple[FloatArray, list[list[FloatArray]]] | None = None
         self.saved = np.array(device_step_cost(instance))
         limits = instance.steps
         steps = np.arange(limits.common_max + 1)
@@ -114,7 +115,7 @@ class TypeBounds:
         levels = np.unique(np.quantile(span * self.saved, np.linspace(0, 1, _LEVELS)))
         gain = np.full(self.load.shape, np.inf)
         for common in range(limits.common_max + 1):
-            for slopes in self._slopes(common, excess_price):
+            for slopes in self._slopes_at(common, excess_price):
                 once = float(np.maximum(slopes - excess_price, 0.0) @ self.excess.one)
                 alone = (self._value[:, common] - (self._above @ slopes)[:, None]).max(axis=0) - price
                 alone = alone - span * self.saved
@@ -123,6 +124,13 @@ class TypeBounds:
                     total = np.concatenate([[0.0], np.cumsum(best)])
                     np.minimum(gain[common], once + total[:, None] + level * users, out=gain[common])
         return gain
+
+    def _slopes_at(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
+        """`_slopes`, kept for the last price: prices of users change nothing."""
+        if self._slopes_for is None or not np.array_equal(self._slopes_for[0], excess_price):
+            kept = [self._slopes(x, excess_price) for x in range(self.instance.steps.common_max + 1)]
+            self._slopes_for = excess_price.copy(), kept
+        return self._slopes_for[1][common]
 
     def _slopes(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
         """Slopes beta_h >= 0 that make the bound of clusters of several sizes least; any are sound."""

@@ -7,8 +7,9 @@ sum_H (phi_n - t) <= |sum_H e_n| - t |H|, so the excess sum_n (phi_n - t)_+ of o
 
     max <C, Z>,  C = S / (2 r) + r / 2 - t,  Z = sum over sets of 1_H 1_H' / |H|,
 
-where Z has no negative entry, eigenvalues in [0, 1] and trace at most M. For every matrix Y >= 0 the sum of the M largest
-positive eigenvalues of C + Y bounds that, whatever Y is; Y comes from the alternating direction method of multipliers.
+where Z has eigenvalues in [0, 1] and trace at most M, and its row of user i is zero, or 1 / |H| at the members of a set
+with i in it. For every matrix R the sum of the M largest positive eigenvalues of C - (R + R') / 2, and the most that R
+can be worth row by row, bound that, whatever R is; R comes from the alternating direction method of multipliers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _STEPS = 150  # of the method, for each r
 _EVERY = 25  # steps between bounds
 _MARGINS = (0.08, 0.13, 0.2)  # r - t; r is best at the mean similarity of the worst set
-_ROUNDING = 1e-12  # of the matrix's norm, for the eigenvalues
+_ROUNDING = 1e-12  # of a matrix's largest entry and order, for its eigenvalues and its rows' values
 
 
 def largest_excess(similarity: FloatArray, threshold: float, clusters: int, deadline: Deadline) -> float:
@@ -32,20 +33,21 @@ def largest_excess(similarity: FloatArray, threshold: float, clusters: int, dead
 
     ``similarity`` is the Gram matrix S of unit embeddings, (N, N). Past the deadline the bound is weaker, yet holds.
     """
-    users = len(similarity)
-    lift = np.zeros(similarity.shape)  # Y
-    best = users * max(1.0 - threshold, 0.0)
+    rows, multiplier = np.zeros(similarity.shape), np.zeros(similarity.shape)
+    best = len(similarity) * max(1.0 - threshold, 0.0)
     for margin in _MARGINS:
         r = threshold + margin
         matrix = similarity / (2 * r) + (r / 2 - threshold)
         unit = float(np.abs(matrix).max())
-        copy = np.zeros(similarity.shape)
         for step in range(_STEPS):
-            values, vectors = np.linalg.eigh(copy + lift + matrix / unit)
-            copy = np.maximum(split := (vectors * _shares(values, clusters)) @ vectors.T - lift, 0.0)
-            lift = copy - split
+            behind = rows - multiplier
+            values, vectors = np.linalg.eigh((behind + behind.T) / 2 + matrix / unit)
+            spectral = (vectors * shares(values, clusters)) @ vectors.T
+            rows = nearest_rows(spectral + multiplier)
+            multiplier = multiplier + spectral - rows
             if step % _EVERY == _EVERY - 1:
-                best = min(best, _top(matrix + unit * lift, clusters))
+                left = matrix - unit * (multiplier + multiplier.T) / 2
+                best = min(best, _top(left, clusters) + most_by_row(unit * multiplier))
                 if deadline.passed:
                     return best
     return best
@@ -58,13 +60,42 @@ def _top(matrix: FloatArray, clusters: int) -> float:
     return float(np.maximum(values[-clusters:] + rounding, 0.0).sum())
 
 
-def _shares(values: FloatArray, most: int) -> FloatArray:
+def most_by_row(worth: FloatArray) -> float:
+    """The sum over users i of the largest mean of ``worth[i]`` over a set with i in it, or 0, rounded up."""
+    means = np.cumsum(_own_first(np.maximum(worth, 0.0), worth), axis=1) / np.arange(1, len(worth) + 1)
+    return float(np.maximum(means.max(axis=1), 0.0).sum() + _ROUNDING * len(worth) * np.abs(worth).max())
+
+
+def _own_first(others: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Each row's diagonal entry of a matrix, then the off-diagonal entries of ``others``, decreasing."""
+    off = others.copy()
+    np.fill_diagonal(off, np.inf)
+    ordered = -np.sort(-off, axis=1)
+    ordered[:, 0] = np.diag(matrix)
+    return np.asarray(ordered)
+
+
+def nearest_rows(matrix: FloatArray) -> FloatArray:
+    """The nearest matrix whose rows have no negative entry, and none above the row's own diagonal entry."""
+    count = len(matrix)
+    ordered = _own_first(matrix, matrix)
+    pooled = np.cumsum(ordered, axis=1) / np.arange(
+        1, count + 1
+    )  # the diagonal entry if it and s others are made equal
+    following = np.column_stack([ordered[:, 1:], np.full(count, -np.inf)])
+    pick = (following <= pooled).argmax(axis=1)
+    diagonal = np.maximum(pooled[np.arange(count), pick], 0.0)
+    nearest = np.clip(matrix, 0.0, diagonal[:, None])
+    np.fill_diagonal(nearest, diagonal)
+    return nearest
+
+
+def shares(values: FloatArray, most: int) -> FloatArray:
     """The nearest point with entries in [0, 1] and a sum of at most ``most``."""
     inside = np.clip(values, 0.0, 1.0)
     if inside.sum() <= most:
         return inside
-    low, high = float(values.min()) - 1.0, float(values.max())
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.clip(values - middle, 0.0, 1.0).sum() > most else (low, middle)
-    return np.clip(values - high, 0.0, 1.0)
+    bends = np.sort(np.concatenate([values, values - 1.0]))  # the sum falls linearly in the shift between them
+    sums = np.clip(values - bends[:, None], 0.0, 1.0).sum(axis=1)
+    shift = float(np.interp(-most, -sums, bends))
+    return np.clip(values - shift, 0.0, 1.0)

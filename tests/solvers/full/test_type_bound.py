@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.problems import Full, Joint
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.full.cluster_types import TypeBounds, excess_of
-from hisopt.solvers.full.direction import largest_excess
+from hisopt.solvers.full.direction import largest_excess, most_by_row, nearest_rows, shares
 from hisopt.solvers.full.enumerated_types import EnumeratedTypes
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.full.type_bound import TypeBound, utility_bound
@@ -75,6 +77,38 @@ def test_the_excess_of_random_clusters_is_below_its_bounds(seed: int) -> None:
     assert found_one <= one + 1e-9
     assert found_all <= every + 1e-9
     assert every <= clusters * one + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_andshares_are_nearest_points(seed: int) -> None:
+    """No other point of the set is nearer: the step towards it makes an obtuse angle (the projection theorem)."""
+    rng = np.random.default_rng(seed)
+    count, most = 6, int(rng.integers(1, 4))
+    matrix, values = rng.normal(size=(count, count)), 2 * rng.normal(size=count)
+    rows, inside = nearest_rows(matrix), shares(values, most)
+    assert (rows >= 0).all()
+    assert (rows <= np.diag(rows)[:, None]).all()
+    assert inside.sum() <= most + 1e-9
+    for _ in range(200):
+        other = rng.uniform(size=(count, count)) * rng.integers(0, 2, (count, count)) * 3
+        np.fill_diagonal(other, other.max(axis=1))
+        assert ((matrix - rows) * (other - rows)).sum() <= 1e-9
+        point = rng.uniform(size=count)
+        point *= min(1.0, most / point.sum())
+        assert (values - inside) @ (point - inside) <= 1e-9
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_are_worth_no_less_than_any_disjoint_sets(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    worth = rng.normal(size=(6, 6))
+    best = 0.0
+    for sets in itertools.product(range(4), repeat=6):  # three disjoint sets, and who is in none
+        member = np.array(sets)[None, :] == np.arange(3)[:, None]
+        best = max(best, sum(float(worth[np.ix_(own, own)].sum()) / own.sum() for own in member if own.any()))
+    assert best <= most_by_row(worth)
+    alone = np.diag(np.abs(rng.normal(size=6))) - np.ones((6, 6)) + np.eye(6)
+    assert most_by_row(alone) == pytest.approx(np.trace(alone))
 
 
 def test_past_the_deadline_the_bound_is_weaker_and_holds() -> None:
