@@ -3,24 +3,27 @@
 Ruspini's points ship with hisopt; iris and wine come from scikit-learn; the others (``ecoli.csv``, ``glass.csv``,
 ``seeds.csv``, ``wdbc.csv``, and the literature's own ``iris.csv``, which differs from scikit-learn's in two rows) are read
 from a folder: numbers only, a point a line, as the repository antoniosudoso/sos-sdp has them. An entry whose file is not
-there is left out and named.
+there is left out and named. Limits and times are of the processor, on one thread, so that they mean something on a machine
+that others use, too; the clock's are beside. With ``--records``, an entry that the file has is not solved again.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from typing_extensions import override
 
 from hisopt.commands.common import run_command
+from hisopt.errors import InputError
 from hisopt.points import read_points
-from hisopt.result import Limits
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import items_of
@@ -59,15 +62,28 @@ def points_of(name: str, folder: Path | None) -> FloatArray | None:
     return None
 
 
+class ProcessorDeadline(Deadline):
+    """Seconds left of this process' processor time, counted from construction."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.process_time() + seconds
+
+    @property
+    @override
+    def left(self) -> float:
+        return max(0.0, self._end - time.process_time())
+
+
 @dataclass(frozen=True)
 class Row:
-    """One proof, or what is left of it when time is up."""
+    """One proof, or what is left of it when time is up; ``value_gap`` is relative to what the clusters explain."""
 
     name: str
     clusters: int
     squares: float
     heuristic: float
     gap: float
+    value_gap: float
     nodes: int
     cpu_s: float
     wall_s: float
@@ -81,20 +97,26 @@ class Row:
 
 
 def measured(name: str, points: FloatArray, clusters: int, tolerance: float, time_s: float) -> Row:
-    """Prove one entry on one thread; times are of the whole, the heuristic included."""
+    """Prove one entry on one thread within some seconds of its processor; times are of the whole, the heuristic included."""
     cpu, wall = time.process_time(), time.perf_counter()
     items = items_of(points, clusters)
-    search = Search(items, Deadline(Limits(time_s=time_s)), tolerance)
+    search = Search(items, ProcessorDeadline(time_s), tolerance)
     search.run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     labels = hybrid(items, 1)
     alone = np.inf if labels is None else items.squares(labels) * items.unit
-    gap = max(search.squares - search.lower, 0.0) / search.squares
-    return Row(name, clusters, search.squares, alone, gap, search.explored, cpu, wall, search.proven)
+    rest = max(search.squares - search.lower, 0.0)
+    explained = search.value * items.unit
+    return Row(
+        name, clusters, search.squares, alone, rest / search.squares, rest / explained, search.explored, cpu, wall,
+        search.proven,
+    )  # fmt: skip
 
 
-def rows(chosen: set[tuple[str, int]], folder: Path | None, tolerance: float, time_s: float) -> Iterator[Row]:
-    """Measure the entries chosen, one after the other."""
+def rows(
+    chosen: set[tuple[str, int]], folder: Path | None, tolerance: float, time_s: float, done: dict[tuple[str, int], Row]
+) -> Iterator[Row]:  # fmt: skip
+    """Measure the entries chosen that are not done, one after the other."""
     for name, every in ENTRIES:
         wanted = [k for k in every if (name, k) in chosen]
         points = points_of(name, folder) if wanted else None
@@ -102,7 +124,19 @@ def rows(chosen: set[tuple[str, int]], folder: Path | None, tolerance: float, ti
             print(f"left out: {name}, whose file is not there (--data)", file=sys.stderr)
         elif points is not None:
             for k in wanted:
-                yield measured(name, points, k, tolerance, time_s)
+                yield done[name, k] if (name, k) in done else measured(name, points, k, tolerance, time_s)
+
+
+def recorded(path: Path) -> dict[tuple[str, int], Row]:
+    """Return the rows of a file of records, none where it is not there."""
+    found = {}
+    for number, text in enumerate(path.read_text().splitlines() if path.is_file() else (), start=1):
+        try:
+            row = Row(**json.loads(text))
+        except (TypeError, ValueError):
+            raise InputError(f"{path}: line {number}: no row of this benchmark") from None
+        found[row.name, row.clusters] = row
+    return found
 
 
 def line(row: Row) -> str:
@@ -114,31 +148,42 @@ def line(row: Row) -> str:
         if row.heuristic > row.squares * (1 + 1e-9)
         else "0"
     )
-    told = f"{row.gap:.1e}" + ("" if row.closed else ", time up")
+    told = f"{row.gap:.1e}" + ("" if row.closed else ", time up") + f" | {row.value_gap:.1e}"
     return (
         f"| {row.name} | {row.clusters} | {row.squares:.7g} | {known}{'' if row.agrees else ' (!)'} | {ahead} | {told} "
-        f"| {row.nodes} | {row.cpu_s:.1f} | {SOS_SDP.get(key, '')} |"
+        f"| {row.nodes} | {row.cpu_s:.1f} | {row.wall_s:.0f} | {SOS_SDP.get(key, '')} |"
     )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", metavar="FOLDER", help="Where the CSV files are that neither hisopt nor scikit-learn has.")
 @click.option("--tolerance", default=1e-4, show_default=True, help="Gap to prove, relative to the sum of squares.")
-@click.option("--time-limit", default=600.0, show_default=True, metavar="S", help="Seconds an entry.")
+@click.option("--time-limit", default=600.0, show_default=True, metavar="S", help="Seconds of the processor an entry.")
+@click.option(
+    "--records", metavar="FILE", help="Keep the rows here, a line of JSON each, and solve no entry that it has."
+)
 @click.option("--only", multiple=True, metavar="NAME:K", help="Only these entries, such as iris:3; repeatable.")
 @click.option("--targets", is_flag=True, help="Only the entries whose speed is followed.")
-def _command(data: str | None, tolerance: float, time_limit: float, only: tuple[str, ...], targets: bool) -> None:
+def _command(
+    data: str | None, tolerance: float, time_limit: float, records: str | None, only: tuple[str, ...], targets: bool
+) -> None:  # fmt: skip
     """Prove optimal sums of squares on standard data sets, and print a table in Markdown."""
     chosen = {(name, k) for name, every in ENTRIES for k in every}
     if targets:
         chosen &= TARGETS
     if only:
         chosen &= {(name, int(k)) for name, _, k in (text.partition(":") for text in only) if k.isdigit()}
-    print("| data | k | sum of squares | published | HG-means above | gap | nodes | CPU s | SOS-SDP |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    wrong = 0
-    for row in rows(chosen, None if data is None else Path(data), tolerance, time_limit):
+    print(
+        "| data | k | sum of squares | published | HG-means above | gap | gap to what is explained | nodes | CPU s | s "
+        "| SOS-SDP |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    wrong, done = 0, {} if records is None else recorded(Path(records))
+    for row in rows(chosen, None if data is None else Path(data), tolerance, time_limit, done):
         print(line(row), flush=True)
+        if records is not None and (row.name, row.clusters) not in done:
+            with Path(records).open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
         wrong += not row.agrees
     if wrong:
         print(f"{wrong} sums of squares differ from the published ones", file=sys.stderr)

@@ -1,12 +1,12 @@
-"""Multipliers of a Peng-Wei relaxation from its smoothed dual, minimised by projected L-BFGS around the best partition known.
+"""Multipliers of a Peng-Wei relaxation from its smoothed dual, minimised by projected L-BFGS round by round.
 
 With F the spectral set of `hisopt.solvers.clustering.branch_bound.spectral_relaxation`, entries Z >= l and cuts T Z >= b,
 every y >= 0 and t >= 0 prove the bound max_F <S + y + T't, .> - y'l - t'b, which is convex in them and not smooth. Taking
 (mu / 2) |Z - C|^2 off inside the maximum makes it so (Moreau, Yosida; the step of a proximal point or augmented
 Lagrangian method): its gradient is Z - l and T Z - b at Z = P_F(C + (S + y + T't) / mu), a projection that needs the few
-leading eigenvectors. The minimum does not move when the centre C solves the relaxation. With cuts the relaxation often is
-tight, and then the matrix of the best partition, which heuristics find, is such a centre: one smooth problem gives the
-multipliers. Their bound is computed anew from them, so nothing here needs to be accurate.
+leading eigenvectors. The minimum does not move when the centre C solves the relaxation. The first centre is the matrix of
+the best partition known, and each round begins at the matrix that the last one ended with. The bound is computed anew from
+the multipliers, so nothing here needs to be accurate.
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.solvers.base import Deadline
 
-_STEPS = 60  # of L-BFGS between two rounds of cuts
+_STEPS = 80  # of L-BFGS between two rounds of cuts
 _TAIL = 300  # of L-BFGS where hardly any cuts are new
-_MOST = 5  # new cuts of each sort, a multiple of the items
-_PROXIMAL = 0.2  # weight of the proximal term, in mean entries of S times root n
+_MOST = 10  # new cuts of each sort, a multiple of the items
+_PROXIMAL = 0.3  # weight of the proximal term, in mean entries of S times root n
 _VIOLATED = 1e-4  # least violation of a new cut, on the entries of D^1/2 Z D^1/2
 LEAF = 10  # items that a dynamic program over subsets finishes
 _LOOKS = 7  # rounds over which a bound must close a fifth of its gap
@@ -155,8 +155,7 @@ class Search:
                 self._offer(nodes.groups)
                 return []
         relaxation, scale = self.relaxation(node)
-        dual, cuts, proximal, centre = self._start(node, relaxation, scale)
-        own_centre = centre is not None  # of the best partition, which the node allows
+        dual, cuts, proximal = self._start(node, relaxation, scale)
         least, improved, rounds, new = node.bound, [math.inf], 0, cuts
 
         def enough(found: Dual) -> bool:
@@ -167,8 +166,7 @@ class Search:
 
         while True:
             state = State(dual.primal, dual.entries, dual.cut_multipliers, proximal)
-            start = dual.primal if centre is None else centre
-            smooth = SmoothDual(relaxation, cuts, start, proximal, max(self._reach(), 1e-12 * items.total) or 1.0)
+            smooth = SmoothDual(relaxation, cuts, dual.primal, proximal, max(self._reach(), 1e-12 * items.total) or 1.0)
             tail = rounds > 0 and len(new) <= len(nodes) // 2
             dual, _ = descend(smooth, dual, _TAIL if tail else _STEPS, enough, self.deadline)
             closed = enough(dual)
@@ -191,11 +189,7 @@ class Search:
             new = new.scaled(scale)
             cuts = cuts.join(new)
             dual.cut_multipliers = np.concatenate([dual.cut_multipliers[active], np.zeros(len(new))])
-            slow = rounds >= _LOOKS and gap > 0.8 * improved[-_LOOKS]
-            if slow and own_centre:  # the relaxation with these cuts is not tight at the best partition
-                own_centre, centre, improved = False, None, [math.inf]
-                rounds = 0
-            elif slow:
+            if rounds >= _LOOKS and gap > 0.8 * improved[-_LOOKS]:
                 break
         state = State(dual.primal, dual.multiplier(cuts), dual.cut_multipliers, proximal)
         warm = _suspend(dual, scale, cuts, proximal)
@@ -204,24 +198,22 @@ class Search:
     def _close(self, node: Node, state: State, cuts: Cuts, scale: FloatArray) -> None:
         """Keep nothing of what closed a node; who wants a certificate does."""
 
-    def _start(
-        self, node: Node, relaxation: Relaxation, scale: FloatArray
-    ) -> tuple[Dual, Cuts, float, FloatArray | None]:
-        """Return where to start from, the parent's cuts, the proximal weight, and the best partition's matrix if allowed."""
-        centre = None if self.labels is None else self._centre(node.nodes)
+    def _start(self, node: Node, relaxation: Relaxation, scale: FloatArray) -> tuple[Dual, Cuts, float]:
+        """Return where to start from, the parent's cuts, and the proximal weight."""
         warm = node.warm
         if warm is None:
             size = len(scale)
             objective = relaxation.objective
             proximal = _PROXIMAL * (float(np.abs(objective).mean()) or 1.0) * math.sqrt(size)
+            centre = self._centre(node.nodes)
             primal = relaxation.spectral.project(objective.copy()) if centre is None else centre
-            return Dual(np.zeros((size, size)), np.zeros(0), primal), Cuts.none(), proximal, centre
+            return Dual(np.zeros((size, size)), np.zeros(0), primal), Cuts.none(), proximal
         cuts = warm.cuts.scaled(scale)
         dual = Dual(warm.multiplier / scale, warm.cut_multipliers, warm.primal * scale)
         dual.entries = dual.entries - cuts.adjoint(dual.cut_multipliers, len(scale))
         free = relaxation.upper <= relaxation.lower
         dual.entries = np.where(free, dual.entries, np.maximum(dual.entries, 0.0))
-        return dual, cuts, warm.penalty, centre
+        return dual, cuts, warm.penalty
 
     def _centre(self, nodes: Weighted) -> FloatArray | None:
         """Return the matrix of the best partition, None where it does not join and part what the node does."""
