@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _STEPS = 150  # of the method, for each r
 _EVERY = 25  # steps between bounds
+_GAIN = 1e-3  # relative, of a bound over the one before, without which the method ends
 _MARGINS = (0.08, 0.13, 0.2)  # r - t; r is best at the mean similarity of the worst set
 _ROUNDING = 1e-12  # of a matrix's largest entry and order, for its eigenvalues and its rows' values
 
@@ -38,7 +39,7 @@ def largest_excess(similarity: FloatArray, threshold: float, clusters: int, dead
     for margin in _MARGINS:
         r = threshold + margin
         matrix = similarity / (2 * r) + (r / 2 - threshold)
-        unit = float(np.abs(matrix).max())
+        unit, last = float(np.abs(matrix).max()), np.inf
         for step in range(_STEPS):
             behind = rows - multiplier
             values, vectors = np.linalg.eigh((behind + behind.T) / 2 + matrix / unit)
@@ -47,9 +48,13 @@ def largest_excess(similarity: FloatArray, threshold: float, clusters: int, dead
             multiplier = multiplier + spectral - rows
             if step % _EVERY == _EVERY - 1:
                 left = matrix - unit * (multiplier + multiplier.T) / 2
-                best = min(best, _top(left, clusters) + most_by_row(unit * multiplier))
+                found = _top(left, clusters) + most_by_row(unit * multiplier)
+                best = min(best, found)
                 if deadline.passed:
                     return best
+                if found > (1 - _GAIN) * last:
+                    break
+                last = found
     return best
 
 

@@ -20,11 +20,14 @@ def test_ways_to_clusters_are_held_to_the_optimum_and_a_run_goes_on(tmp_path: Pa
     assert row["termination"] == "optimal"
     for name in two_stage_cost.CLUSTERINGS:
         assert row[name] <= row["best known"] <= row["bound"] * (1 + 1e-6)
+    for name in two_stage_cost.SCHEMES:
+        assert not row[f"judged {name}"] > row["bound"] * (1 + 1e-6)  # NaN: more groups than clusters
     before = output.read_text()
     again = CliRunner().invoke(two_stage_cost.main, arguments)
     assert again.exit_code == 0
     assert output.read_text() == before
-    assert "| 6 | 1 |" in again.output
+    assert "| HAC, exact steps |" in again.output
+    assert "| proven optimal | 1 of 1 |" in again.output
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:
