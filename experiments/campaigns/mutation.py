@@ -30,6 +30,7 @@ _WHOLE = ("tests/solvers/test_whole_sms.py", "tests/solvers/test_free_work.py", 
 _CLUSTERING = ("tests/solvers/test_search_nodes.py", "tests/solvers/test_relaxations.py",
                "tests/solvers/test_pruning.py", "tests/solvers/test_clustering_edges.py",
                "tests/solvers/test_partition_cuts.py", "tests/solvers/test_branch_bound.py",
+               "tests/solvers/test_size_limits.py",
                "tests/experiments/test_edges.py")  # fmt: skip
 TESTS: dict[str, tuple[str, ...]] = {
     "solvers/joint/scalar_coupling.py": _JOINT,
