@@ -81,6 +81,12 @@ def _two(first: tuple[IntArray, IntArray], second: tuple[IntArray, IntArray], k:
     return _one(*first, k) + _one(*second, k)
 
 
+def _partition(labels: IntArray) -> bytes:
+    """What labels of the same partition share, whatever the numbers of its clusters."""
+    _, first, cluster = np.unique(labels, return_index=True, return_inverse=True)
+    return bytes(first[cluster].tobytes())
+
+
 class _Search:
     """``best``: the best partitions found, best first."""
 
@@ -91,7 +97,7 @@ class _Search:
         self.rng = np.random.default_rng(limits.seed)
         self.best: list[State] = []
         self.descents = 0
-        self._seen: set[bytes] = set()
+        self._done: set[bytes] = set()  # partitions that a descent began or ended with
 
     def run(self, rounds: int) -> None:
         """Descend from every start, then from changes of the best partition."""
@@ -133,8 +139,9 @@ class _Search:
         labels = balance(self.embeddings, labels, "mean", limits.clusters, limits.least, limits.most)
         if sizes_of(self.problem.instance).faults(labels):
             return
-        if not self._new(labels):
+        if _partition(labels) in self._done:
             return
+        self._done.add(_partition(labels))
         state = self.oracle.solve(np.asarray(labels, dtype=np.int64))
         self.descents += 1
         if not self.best:
@@ -146,20 +153,12 @@ class _Search:
             if better is None:
                 break
             state = better
-            if not self._new(state.labels):
-                break  # an earlier descent went on from here
+            if _partition(state.labels) in self._done:
+                break
             if len(labels) > 200:
                 self._keep(state)  # large problems tell on the way
+        self._done.add(_partition(state.labels))
         self._keep(state)
-
-    def _new(self, labels: IntArray) -> bool:
-        """Whether a partition is met for the first time, whatever its clusters' numbers are."""
-        _, first, cluster = np.unique(labels, return_index=True, return_inverse=True)
-        key = first[cluster].tobytes()
-        if key in self._seen:
-            return False
-        self._seen.add(key)
-        return True
 
     def _keep(self, state: State) -> None:
         best = self.best[0].value if self.best else -np.inf
