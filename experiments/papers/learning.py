@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
 
 _PLACES = {"ippo": "journal-15", "hid": "conference-4b"}
-_SETTLED = 0.02  # relative; a mean gap that falls by less between two points of a curve has settled
+_SETTLED = 0.02  # relative; a mean gap that falls by less over the last quarter of a curve has settled
 _TITLES = {"ippo": "IPPO, journal", "hid": "HID, conference paper"}
 
 
@@ -31,8 +31,8 @@ _TITLES = {"ippo": "IPPO, journal", "hid": "HID, conference paper"}
 class Learning(Experiment):
     """``seeds`` runs of ``updates`` updates of each learner and ablation; published batch, networks and rates.
 
-    The papers train for longer, with a number of updates that they do not print. Ours gets as many updates, of its own
-    batch.
+    The papers train for longer, with a number of updates that they do not print; a run of the journal's learner over 30
+    updates fell from 14.0 to 10.0 % within 12 and to 9.9 % at best. Ours gets as many updates, of its own batch.
     """
 
     name: ClassVar[str] = "learning"
@@ -42,7 +42,7 @@ class Learning(Experiment):
     sources: ClassVar[tuple[str, ...]] = ("hisopt.experiments.papers.training_runs",)
 
     seeds: int = 5
-    ippo_updates: int = 30
+    ippo_updates: int = 15
     hid_updates: int = 60
     users: int | None = None
     instances: int = 128
@@ -114,13 +114,14 @@ def curves(rows: pd.DataFrame, learner: str, variant: str) -> FloatArray:
 def order_verdict(curves: dict[str, FloatArray]) -> Verdict:
     """Judge that the published learner ends best and vanilla worst, from each variant's gaps, shape (seeds, points).
 
-    Not identifiable where the published learner has not settled: its mean gap still fell by a fiftieth or more from the last
-    point but one. Reproduced where the order holds of the means and every seed of vanilla is worse than every published one;
-    direction only where the published mean is better than vanilla's.
+    Not identifiable where the published learner has not settled: its mean gap still fell by a fiftieth or more over the
+    last quarter of the curve. Reproduced where the order holds of the means and every seed of vanilla is worse than every
+    published one; direction only where the published mean is better than vanilla's.
     """
     ends = {variant: curves[variant][:, -1] for variant in ABLATIONS}
     mean = {variant: float(np.mean(gaps)) for variant, gaps in ends.items()}
-    if mean["published"] < (1 - _SETTLED) * float(np.mean(curves["published"][:, -2])):
+    late = (3 * curves["published"].shape[1]) // 4 - 1
+    if mean["published"] < (1 - _SETTLED) * float(np.mean(curves["published"][:, late])):
         return Verdict.NOT_IDENTIFIABLE
     ordered = min(mean, key=lambda v: mean[v]) == "published" and max(mean, key=lambda v: mean[v]) == "vanilla"
     if ordered and np.max(ends["published"]) < np.min(ends["vanilla"]):

@@ -45,6 +45,12 @@ def problem_of(
         return Clustering.of(instance, criterion)
     if problem not in WITH_SMS and whole_sms:
         raise InputError(f"problem {kind}: has no SMs")
+    model = type(instance).model
+    if problem.model != model:
+        defined = ", ".join(name for name, one in PROBLEMS.items() if one.model == model)
+        raise InputError(
+            f"problem {kind}: not defined for an instance of the model {model!r}; defined for it: {defined}"
+        )
     options = {"whole_sms": whole_sms} if problem in WITH_SMS else {}
-    make: Callable[..., Problem] = problem  # which refuses an instance of the other model
+    make: Callable[..., Problem] = problem
     return make(instance, **options)

@@ -55,6 +55,12 @@ def test_meg_is_compared_and_reported(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {r["termination"] for r in records if r["solver"] == "dual"} == {"optimal", "infeasible"}
 
 
+def test_another_problem_names_those_of_the_model(tmp_path: Path) -> None:
+    error = CliRunner().invoke(compare, ["--preset", "meg", "--records", str(tmp_path)]).exception
+    assert isinstance(error, InputError)
+    assert str(error) == "problem joint: not defined for an instance of the model 'meg'; defined for it: meg"
+
+
 @pytest.mark.parametrize(
     ("solver", "words"),
     [

@@ -22,7 +22,8 @@ from hisopt.experiments.papers.verdicts import Verdict
     ],
 )
 def test_the_order_of_the_ablations(published: list[float], raw: float, vanilla: float, verdict: Verdict) -> None:
-    ends = {"published": published, "raw advantages": [0.3, raw], "raw rewards": [0.3, raw], "vanilla": [0.3, vanilla]}
+    others = {"raw advantages": raw, "raw rewards": raw, "vanilla": vanilla}
+    ends = {"published": [0.3, 0.3, *published]} | {name: [0.3, 0.3, 0.3, end] for name, end in others.items()}
     curves = {variant: np.array([ends[variant], ends[variant]]) for variant in ABLATIONS}
     assert order_verdict(curves) is verdict
 
