@@ -23,15 +23,27 @@ from hisopt.experiments.campaigns.mutants import Entry, Mutant, equivalent, may_
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutation_equivalents.toml")
 NAMED = Path(__file__).with_name("mutation_named.toml")
-_JOINT = ("tests/solvers/test_coupling_rules.py", "tests/solvers/test_coupling_search.py", "tests/solvers/test_step_tables.py",
-          "tests/solvers/test_scalar_coupling.py", "tests/solvers/test_joint_exact.py", "tests/test_certificate.py",
-          "tests/solvers/test_properties.py", "tests/experiments/test_edges.py")  # fmt: skip
-_WHOLE = ("tests/solvers/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
-_CLUSTERING = ("tests/solvers/test_search_nodes.py", "tests/solvers/test_relaxations.py",
-               "tests/solvers/test_pruning.py", "tests/solvers/test_clustering_edges.py",
-               "tests/solvers/test_partition_cuts.py", "tests/solvers/test_branch_bound.py",
-               "tests/solvers/test_size_limits.py",
-               "tests/experiments/test_edges.py")  # fmt: skip
+_JOINT = (
+    "tests/solvers/joint/test_coupling_rules.py",
+    "tests/solvers/joint/test_coupling_search.py",
+    "tests/solvers/joint/test_step_tables.py",
+    "tests/solvers/joint/test_scalar_coupling.py",
+    "tests/solvers/joint/test_joint_exact.py",
+    "tests/test_certificate.py",
+    "tests/solvers/test_properties.py",
+    "tests/experiments/test_edges.py",
+)
+_WHOLE = ("tests/solvers/joint/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
+_CLUSTERING = (
+    "tests/solvers/clustering/test_search_nodes.py",
+    "tests/solvers/clustering/test_relaxations.py",
+    "tests/solvers/clustering/test_pruning.py",
+    "tests/solvers/clustering/test_clustering_edges.py",
+    "tests/solvers/clustering/test_partition_cuts.py",
+    "tests/solvers/clustering/test_branch_bound.py",
+    "tests/solvers/clustering/test_size_limits.py",
+    "tests/experiments/test_edges.py",
+)
 TESTS: dict[str, tuple[str, ...]] = {
     "solvers/joint/scalar_coupling.py": _JOINT,
     "solvers/joint/coupling_search.py": _JOINT,
@@ -55,7 +67,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/test_equations.py",
         *_JOINT,
     ),
-    "solvers/run/checks.py": ("tests/solvers/test_checks.py",),
+    "solvers/run/checks.py": ("tests/solvers/run/test_checks.py",),
 }
 
 

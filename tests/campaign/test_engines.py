@@ -29,7 +29,7 @@ from hisopt.result import Limits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GATED = Path(__file__).parents[1] / "solvers" / "gated.py"
+GATED = Path(__file__).parents[1] / "solvers" / "run" / "gated.py"
 PATIENCE_S = 120.0  # before a test fails; none waits so long unless something is wrong
 
 

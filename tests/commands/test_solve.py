@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hisopt import Instance
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTY = ROOT / "tests" / "solvers" / "faulty.py"
+FAULTY = ROOT / "tests" / "solvers" / "run" / "faulty.py"
 
 
 def solve(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
