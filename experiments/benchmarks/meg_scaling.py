@@ -57,7 +57,8 @@ def rows(pairs: int) -> list[tuple[str, float, int, float]]:
             continue
         start = time.process_time()
         solution = solve(process)
-        assert solution is not None and solution.policy is not None
+        if solution is None or solution.policy is None:
+            raise RuntimeError(f"{name}: no policy at {pairs} pairs")
         found.append((name, solution.bound, solution.randomised, time.process_time() - start))
     if pairs <= WHOLE:
         start = time.process_time()

@@ -70,9 +70,9 @@ def main(time_limit: float, repeats: int, sizes: tuple[int, ...]) -> None:
                 start = time.process_time()
                 result = solver.solve(problem, Limits(time_limit))
                 seconds[solver.name] = min(seconds[solver.name], time.process_time() - start)
-                assert result.decision is not None
-                assert result.bound is not None
-                told[solver.name] = f"{result.termination}, gap {problem.gap(result.decision, result.bound):.1e}"
+                decision, bound = result.decision, result.bound
+                gap = np.inf if decision is None or bound is None else problem.gap(decision, bound)
+                told[solver.name] = f"{result.termination}, gap {gap:.1e}"
         line = "; ".join(f"{name} {seconds[name]:.2f} s ({told[name]})" for name in told)
         print(f"{clusters} clusters, {problem.users} users: {line}", flush=True)
 

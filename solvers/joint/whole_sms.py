@@ -152,7 +152,8 @@ class Options:
         pick, value = self.respond(sms)
         while True:
             better = marginal_allocation(self.cost[pick], budget, self.busy[pick])
-            assert better is not None  # no more clusters are busy than had SMs
+            if better is None:  # more clusters are busy than had SMs, which no answer to these SMs does
+                return pick, sms, value
             new_pick, new_value = self.respond(better)
             if not new_value > value:
                 return pick, sms, value

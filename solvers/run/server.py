@@ -77,7 +77,8 @@ class Server:
         self._solves += 1
         folder = self._folder / f"solve-{self._solves}"
         request = pickle.dumps((problem, (place_of(type(solver)), vars(solver)), limits, self._start_s, str(folder)))
-        assert process.stdin is not None
+        if process.stdin is None:
+            raise EOFError("the runner was closed")
         process.stdin.write(len(request).to_bytes(8, "little"))
         process.stdin.write(request)
         process.stdin.flush()
