@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hisopt.problems import Allocation, Full, problem_of
 from hisopt.result import Guarantee
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.solvers.registry import registered
-from hisopt.solvers.run.runner import Outcome, beats, check
+from hisopt.solvers.run.runner import Outcome, Run, beats, check
 
 if TYPE_CHECKING:
     from hisopt.solvers.base import Solver
@@ -65,17 +66,30 @@ EXACT = {("allocation", False): "closed-form", ("allocation", True): "integer", 
          ("joint", True): "exact-integer", ("full", False): "subsets"}  # fmt: skip
 
 
+@cache
+def posed(kind: str, integer: bool, name: str, sms: float) -> Problem:
+    return problem_of(kind, instance(name, sms), whole_sms=integer)  # type: ignore[arg-type]
+
+
+@cache
+def proven(kind: str, integer: bool, name: str, sms: float) -> Run | None:
+    """What the exact solver of a kind found; None where none takes the problem."""
+    problem = posed(kind, integer, name, sms)
+    reference = next((s for s in registered(kind) if s.name == EXACT.get((kind, integer))), None)
+    if reference is None:
+        return None
+    return check(problem, reference, LIMITS, Outcome(reference.solve(problem, LIMITS), 0.0))
+
+
 @pytest.mark.parametrize(("solver", "kind", "integer", "name"), CASES)
 def test_every_solver_on_free_work(solver: Solver[Any], kind: str, integer: bool, name: str) -> None:
     for sms in BUDGETS:
-        problem = problem_of(kind, instance(name, sms), whole_sms=integer)  # type: ignore[arg-type]
+        problem, best = posed(kind, integer, name, sms), proven(kind, integer, name, sms)
         run = check(problem, solver, LIMITS, Outcome(solver.solve(problem, LIMITS), 0.0))
         assert run.refuted == ()
         assert run.violations == ()
-        reference = next((s for s in registered(kind) if s.name == EXACT.get((kind, integer))), None)
-        if reference is None:
+        if best is None:
             continue
-        best = check(problem, reference, LIMITS, Outcome(reference.solve(problem, LIMITS), 0.0))
         if best.objective is None:
             assert run.decision is None
             continue
