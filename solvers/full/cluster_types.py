@@ -9,7 +9,7 @@ cluster (K_h) and for all together (T_h, at prices mu_h a unit).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy  # its parts load when they are first named, not when solvers are listed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hisopt.solvers.base import Deadline
 
 _LEVELS = 7  # of the price at which members are served in full
-_SIZES = 9  # for which slopes beta are fitted
+_SIZES = 5  # for which slopes beta are fitted
 
 
 @dataclass(frozen=True)
@@ -128,28 +128,34 @@ class TypeBounds:
     def _slopes_at(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
         """`_slopes`, kept for the last price: prices of users change nothing."""
         if self._slopes_for is None or not np.array_equal(self._slopes_for[0], excess_price):
-            kept = [self._slopes(x, excess_price) for x in range(self.instance.steps.common_max + 1)]
-            self._slopes_for = excess_price.copy(), kept
+            self._slopes_for = excess_price.copy(), self._slopes(excess_price)
         return self._slopes_for[1][common]
 
-    def _slopes(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
-        """Slopes beta_h >= 0 that make the bound of clusters of several sizes least; any are sound."""
+    def _slopes(self, excess_price: FloatArray) -> list[list[FloatArray]]:
+        """Slopes beta_h >= 0 by X that make the bound of clusters of several sizes least; any are sound.
+
+        One linear program a size and an X, all of them solved as one.
+        """
         hinges, knots = len(excess_price), len(self._knots)
+        commons = self.instance.steps.common_max + 1
         if not hinges:
-            return [np.zeros(0)]
-        found = {(0.0,) * hinges}
+            return [[np.zeros(0)]] * commons
         matrix = np.block(
             [
                 [-np.ones((knots, 1)), -self._above, np.zeros((knots, hinges))],
                 [np.zeros((hinges, 1)), np.eye(hinges), -np.eye(hinges)],
             ]
         )
-        right = np.concatenate([-self._mean[:, common], excess_price])
-        for size in np.unique(np.geomspace(3, self.instance.users, _SIZES).astype(int)):
-            cost = np.concatenate([[size], np.zeros(hinges), self.excess.one])
-            solved = scipy.optimize.linprog(
-                cost, A_ub=matrix, b_ub=right, bounds=[(None, None)] + [(0, None)] * (2 * hinges)
-            )
-            if solved.x is not None:
-                found.add(tuple(np.maximum(np.round(solved.x[1 : 1 + hinges], 6), 0.0).tolist()))
-        return [np.array(slopes) for slopes in sorted(found)]
+        sizes = np.unique(np.geomspace(3, self.instance.users, _SIZES).astype(int))
+        programs = commons * len(sizes)
+        cost = np.concatenate([[size, *np.zeros(hinges), *self.excess.one] for size in sizes] * commons)
+        right = [np.concatenate([-self._mean[:, x], excess_price]) for x in range(commons) for _ in sizes]
+        bounds = ([(None, None)] + [(0, None)] * (2 * hinges)) * programs
+        blocks: Any = scipy.sparse.kron(scipy.sparse.eye(programs), scipy.sparse.csr_array(matrix))
+        solved = scipy.optimize.linprog(cost, A_ub=blocks, b_ub=np.concatenate(right), bounds=bounds)
+        found = [{(0.0,) * hinges} for _ in range(commons)]
+        if solved.x is not None:
+            slopes = np.maximum(np.round(solved.x.reshape(programs, -1)[:, 1 : 1 + hinges], 6), 0.0)
+            for program, own in enumerate(slopes.tolist()):
+                found[program // len(sizes)].add(tuple(own))
+        return [[np.array(slopes) for slopes in sorted(own)] for own in found]

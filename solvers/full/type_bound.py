@@ -111,10 +111,11 @@ class _PriceSearch:
     def _better(self, slope: float, excess: FloatArray, least: float) -> bool:
         """Try prices, and keep them where the bound falls by more than ``least``."""
         self.tried += 1
-        found = utility_bound(self.bounds.types(slope * self._centred, excess), self.bounds, self.deadline)
-        report(bound=found)
-        if not found < self.best - least:
+        types, useful = self.bounds.types(slope * self._centred, excess), self.best - least
+        found = utility_bound(types, self.bounds, self.deadline, useful)
+        if not found < useful:
             return False
+        report(bound=found)
         self.best, self._slope, self._excess = found, slope, excess
         return True
 
@@ -123,8 +124,8 @@ def _from_the_middle(count: int) -> list[int]:
     return sorted(range(count), key=lambda h: abs(2 * h - count + 1))
 
 
-def utility_bound(types: ClusterTypes, bounds: TypeBounds, deadline: Deadline) -> float:
-    """Return the most that M clusters of any types are worth, their sizes adding up to N.
+def utility_bound(types: ClusterTypes, bounds: TypeBounds, deadline: Deadline, useful: float = np.inf) -> float:
+    """Return the most that M clusters of any types are worth, their sizes adding up to N; inf if not below ``useful``.
 
     Loads are rounded to buckets of width w: S = B + r with |r| <= M w / 2. Some buckets share a price theta, and then
     -S^2 <= -B^2 - 2 theta r + |B - theta| M w. Total loads whose square outweighs all gains are left out, as are types
@@ -162,6 +163,8 @@ def utility_bound(types: ClusterTypes, bounds: TypeBounds, deadline: Deadline) -
         worth = total[users, first:]
         best = max(best, float((worth + (2 * half * np.abs(totals - theta) - totals**2) / budget).max()))
         first = end
+        if types.constant + best >= useful:
+            return np.inf
     return types.constant + best + _ROUNDING * scale
 
 
