@@ -12,10 +12,10 @@ from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem, Sizes
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, OutOfTime, Solver
-from hisopt.solvers.clustering.branch_bound.balance import balance
+from hisopt.solvers.clustering.balance import balance
 from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, impossible
 from hisopt.solvers.clustering.hac import average_linkage
-from hisopt.solvers.clustering.refined_hac import cluster_values
+from hisopt.solvers.clustering.moves import cluster_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from hisopt.problems import Clustering, Problem
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
-from hisopt.solvers.clustering.refined_hac import refine
+from hisopt.solvers.clustering.moves import refine
 
 
 @dataclass(frozen=True)

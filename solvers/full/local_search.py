@@ -12,7 +12,7 @@ from typing_extensions import override
 from hisopt.problems import Clustering, Full, Joint, Problem, sizes_of
 from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
-from hisopt.solvers.clustering.branch_bound.balance import balance
+from hisopt.solvers.clustering.balance import balance
 from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, impossible
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.clustering.kmeans import lloyd

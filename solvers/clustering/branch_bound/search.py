@@ -27,8 +27,8 @@ from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separ
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes, impossible
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation, State
 from hisopt.solvers.clustering.branch_bound.task import Incumbent, Task
+from hisopt.solvers.clustering.moves import cluster_values
 from hisopt.solvers.clustering.partitions import SubsetLattice, labels_of, membership, squared_sums
-from hisopt.solvers.clustering.refined_hac import cluster_values
 from hisopt.solvers.run.progress import report
 
 if TYPE_CHECKING:

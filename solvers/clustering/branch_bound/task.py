@@ -10,12 +10,13 @@ import numpy as np
 
 from hisopt.decision import Decision
 from hisopt.equations import clustering_value
-from hisopt.solvers.clustering.branch_bound.balance import balance, packed
+from hisopt.solvers.clustering.balance import balance, packed
 from hisopt.solvers.clustering.branch_bound.size_limits import SizeLimits, Sizes
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation, SpectralSet
 from hisopt.solvers.clustering.hac import average_linkage
 from hisopt.solvers.clustering.kmeans import lloyd
-from hisopt.solvers.clustering.refined_hac import best_refined, refine
+from hisopt.solvers.clustering.moves import refine
+from hisopt.solvers.clustering.refined_hac import best_refined
 from hisopt.solvers.run.progress import report
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def hybrid(
         if found and (idle >= patience or (deadline is not None and deadline.passed)):
             break
         if len(found) < 2 or child < size:
-            centres = _spread(items, count, rng)
+            centres = spread(items, count, rng)
         else:
             first, second = (found[int(rng.integers(len(found)))][1] for _ in range(2))
             centres = _mutated(items, _crossed(items, first, second, rng), rng)
@@ -68,6 +68,15 @@ def improved(items: Items, centres: FloatArray, deadline: Deadline | None = None
     count = len(centres)
     if items.plain:
         return polish(items, lloyd(items, centres, deadline), count, deadline)
+    labels = constrained_lloyd(items, centres, deadline)
+    if labels is None or (deadline is not None and deadline.passed):
+        return labels
+    return polish(items, labels, count, deadline)
+
+
+def constrained_lloyd(items: Items, centres: FloatArray, deadline: Deadline | None = None) -> IntArray | None:
+    """Return labels (n,) at which k-means stops whose assignment meets limits and pairs; None if time ran out first."""
+    count = len(centres)
     labels: IntArray | None = None
     for _ in range(_CONSTRAINED_ROUNDS):
         new = assign(items, centres, 60.0 if deadline is None else max(deadline.left, 0.1))
@@ -77,12 +86,12 @@ def improved(items: Items, centres: FloatArray, deadline: Deadline | None = None
         sums, weights = centres_of(items, labels, count)
         centres = np.where(weights[:, None] > 0, sums / np.maximum(weights, 1e-300)[:, None], centres)
         if deadline is not None and deadline.passed:
-            return labels
-    return None if labels is None else polish(items, labels, count, deadline)
+            break
+    return labels
 
 
-def _spread(items: Items, count: int, rng: np.random.Generator) -> FloatArray:
-    """k-means++: items drawn by weight and squared distance to those drawn before."""
+def spread(items: Items, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return k-means++'s centres (count, d): items drawn by weight and squared distance to those drawn before."""
     chosen = [int(rng.choice(len(items), p=items.weights / items.weights.sum()))]
     squares = np.square(items.points - items.points[chosen[0]]).sum(axis=1)
     while len(chosen) < count:

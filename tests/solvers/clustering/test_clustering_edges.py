@@ -11,16 +11,17 @@ from hisopt import PRESETS, Instance, Limits, Termination
 from hisopt.equations import rule_similarity
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.instances import PublicPrompt
-from hisopt.problems import Clustering, Full
+from hisopt.problems import Clustering, Full, Sizes, SumOfSquares
 from hisopt.solvers.base import Deadline, Solver
+from hisopt.solvers.clustering.balance import balance
 from hisopt.solvers.clustering.branch_bound import search as branch_bound
-from hisopt.solvers.clustering.branch_bound.balance import balance
 from hisopt.solvers.clustering.branch_bound.search import BranchBound, Search
 from hisopt.solvers.clustering.ilp import IlpHighs, IlpScip
 from hisopt.solvers.clustering.kmeans import KMeans
+from hisopt.solvers.clustering.moves import refine
 from hisopt.solvers.clustering.pairs import PairsHighs
 from hisopt.solvers.clustering.partitions import Partitions
-from hisopt.solvers.clustering.refined_hac import HacRefined, refine
+from hisopt.solvers.clustering.refined_hac import HacRefined
 from hisopt.solvers.clustering.sdp import PengWeiSdp
 from hisopt.solvers.full.subsets import Subsets
 from hisopt.text.corpus import shipped, unit_rows
@@ -242,3 +243,33 @@ def test_heuristics_of_an_exact_solver_are_among_its_incumbents(seed: int) -> No
     search = Search(problem, Deadline(LIMITS))
     search.incumbent.begin()
     assert search.incumbent.value >= value - 1e-9
+
+
+@pytest.mark.parametrize("criterion", ["mean", "centroid", "sum"])
+@pytest.mark.parametrize("seed", range(3))
+def test_heuristics_meet_limits_on_sizes_and_come_near_the_optimum(criterion, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(9, 3)) + 3 * np.eye(3)[np.minimum(np.arange(9), 2)]
+    problem = Clustering(points, 3, criterion, Sizes(2, 4))
+    optimum = problem.evaluate(Partitions().solve(problem, Limits()).decision).objective
+    for solver, share in ((HacRefined(), 0.99), (KMeans(), 0.7)):
+        assert solver.serves(problem)
+        found = problem.evaluate(solver.solve(problem, Limits(seed=seed)).decision)
+        assert found.feasible
+        assert share * optimum <= found.objective <= optimum * (1 + 1e-9)
+
+
+def test_heuristics_say_that_limits_on_sizes_exclude_every_partition():
+    problem = Clustering(np.eye(5), 2, "mean", Sizes(3, 4))
+    for solver in (HacRefined(), KMeans()):
+        found = solver.solve(problem, Limits(time_s=5))
+        assert found.decision is None
+        assert found.message
+
+
+def test_kmeans_within_limits_and_pairs_of_points():
+    points = np.random.default_rng(5).normal(size=(30, 2))
+    problem = SumOfSquares(points, 3, Sizes(8, 12), np.array([[0, 1], [1, 2]]), np.array([[0, 3], [4, 5]]))
+    found = problem.evaluate(KMeans(restarts=3).solve(problem, Limits()).decision)
+    assert found.feasible
+    assert found.objective < np.square(points - points.mean(axis=0)).sum()

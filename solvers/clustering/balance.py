@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hisopt.equations import cluster_sizes
-from hisopt.solvers.clustering.refined_hac import cluster_values, gains, promising, swap_best
+from hisopt.solvers.clustering.moves import cluster_values, gains, promising, swap_best
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
@@ -23,7 +23,7 @@ def balance(
     """Return labels (N,) of at most ``count`` clusters of ``least`` to ``most`` users, where moves and swaps find them.
 
     Best move first: fewer users over or under the limits, then a better criterion. Ends always: a move takes users over
-    or under the limits away, or the criterion gains (`hisopt.solvers.clustering.refined_hac.gains`).
+    or under the limits away, or the criterion gains (`hisopt.solvers.clustering.moves.gains`).
     """
     users = len(labels)
     if least == 1 and most >= users:
