@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hisopt.errors import InputError
 from hisopt.files import write_atomically
-from hisopt.problems import Allocation, Clustering, Full, Joint, Meg, Problem, Steps
+from hisopt.problems import Allocation, Clustering, Full, Joint, Meg, Problem, Steps, SumOfSquares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,12 +25,14 @@ def form_of(problem: Problem) -> ModuleType:
     """Return the module of the Pyomo model that states a problem exactly."""
     from hisopt.models import full, meg, steps
     from hisopt.models.allocation import natural as allocation
-    from hisopt.models.clustering import assignment, pairs
+    from hisopt.models.clustering import assignment, pairs, squares
     from hisopt.models.joint import natural as joint
 
     if isinstance(problem, Clustering):
         return assignment if problem.criterion == "centroid" else pairs
-    forms: dict[type[Problem], ModuleType] = {Allocation: allocation, Joint: joint, Full: full, Steps: steps, Meg: meg}
+    forms: dict[type[Problem], ModuleType] = {
+        SumOfSquares: squares, Allocation: allocation, Joint: joint, Full: full, Steps: steps, Meg: meg,
+    }  # fmt: skip
     return forms[type(problem)]
 
 

@@ -33,6 +33,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "clustering.branch_bound.search:BranchBound",
         "clustering.partitions:Partitions",
         "clustering.sum_of_squares.solvers:SumOfSquaresSearch",
+        "clustering.pairs:SquaresHighs",
         "clustering.sum_of_squares.solvers:HybridMeans",
         "clustering.sum_of_squares.solvers:Ward",
         "clustering.sum_of_squares.solvers:Groups",

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-from typing_extensions import override
 
 from hisopt.commands.common import run_command
 from hisopt.errors import InputError
+from hisopt.experiments.processor_time import ProcessorDeadline
 from hisopt.points import read_points
-from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import items_of
 from hisopt.solvers.clustering.sum_of_squares.search import Search
@@ -60,18 +59,6 @@ def points_of(name: str, folder: Path | None) -> FloatArray | None:
         loaded = datasets.load_iris() if name == "iris" else datasets.load_wine()
         return np.asarray(loaded.data, dtype=np.float64)
     return None
-
-
-class ProcessorDeadline(Deadline):
-    """Seconds left of this process' processor time, counted from construction."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.process_time() + seconds
-
-    @property
-    @override
-    def left(self) -> float:
-        return max(0.0, self._end - time.process_time())
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ import click
 import numpy as np
 
 from hisopt.commands.common import run_command
-from hisopt.result import Limits
-from hisopt.solvers.base import Deadline
+from hisopt.experiments.processor_time import ProcessorDeadline
 from hisopt.solvers.clustering.sum_of_squares.items import Impossible, items_of
 from hisopt.solvers.clustering.sum_of_squares.search import LEAF, solve
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
 
 LEAVES = (LEAF, 2)  # items that are enumerated: as usual, and as few as can be
+_SECONDS = 120.0  # of the processor, for one solve
 _EXACT = 1e-9  # gap asked for, relative to the sum of squares
 
 
@@ -112,7 +112,7 @@ def fault(case: Case, leaf: int) -> str:
         )  # fmt: skip
     except Impossible as error:
         return "" if want == np.inf else f"impossible ({error}), and {want:.9g} is possible"
-    answer = solve(items, Deadline(Limits(time_s=120)), _EXACT, leaf=leaf)
+    answer = solve(items, ProcessorDeadline(_SECONDS), _EXACT, leaf=leaf)
     if not answer.proven:
         return "not proven in time"
     if (answer.labels is None) != (want == np.inf):

@@ -14,7 +14,8 @@ from hisopt.models.common import linear, point_units
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hisopt.problems import Clustering
+    from hisopt.arrays import IntArray
+    from hisopt.problems import Clustering, Sizes, SumOfSquares
 
 # What the variables say of the decision, for readers of the model's file.
 DECISION = {
@@ -32,9 +33,18 @@ def build(problem: Clustering, watch: Callable[[], None] = lambda: None) -> pyo.
     """
     if problem.criterion not in ("sum", "mean"):
         raise ValueError(f"pair variables state sum and mean, not {problem.criterion}")
-    users = problem.users
     model = pyo.ConcreteModel(name=f"pairs_{problem.criterion}")
     model.unit = point_units(problem)[1]
+    sizes = state_together(model, problem.users, problem.sizes, watch)
+    if problem.criterion == "sum":
+        _state_sum(model, problem.similarity_matrix, problem.clusters)
+    else:
+        _state_mean(model, problem.similarity_matrix, problem.clusters, sizes)
+    return model
+
+
+def state_together(model: pyo.ConcreteModel, users: int, sizes: Sizes, watch: Callable[[], None]) -> range:
+    """State who is together, transitively and within limits on sizes; return the sizes that a cluster may have."""
     model.users = pyo.RangeSet(0, users - 1)
     model.pairs = pyo.Set(initialize=list(combinations(range(users), 2)), dimen=2)
     model.together = pyo.Var(model.pairs, domain=pyo.Binary)
@@ -47,35 +57,40 @@ def build(problem: Clustering, watch: Callable[[], None] = lambda: None) -> pyo.
         model.triangles.add(a + c - b <= 1)
         model.triangles.add(b + c - a <= 1)
     model.others = pyo.Expression(model.users, rule=lambda m, n: sum(_others(m.together, n, users)))
-    least, most = problem.sizes.least, problem.sizes.most or users
+    least, most = sizes.least, sizes.most or users
     if least > 1 or most < users:
         model.sizes = pyo.Constraint(model.users, rule=lambda m, n: (least - 1, m.others[n], most - 1))
-    if problem.criterion == "sum":
-        _state_sum(model, problem.similarity_matrix, problem.clusters)
-    else:
-        _state_mean(model, problem.similarity_matrix, problem.clusters, range(least, most + 1))
-    return model
+    return range(least, min(most, users) + 1)
 
 
 def insert(model: pyo.ConcreteModel, problem: Clustering, decision: Decision) -> None:
     """Set the variables to a partition."""
     labels = decision.labels
+    if problem.criterion == "mean":
+        insert_shares(model, labels)
+        return
+    _insert_together(model, labels)
+    for n in model.users:
+        model.representative[n].set_value(int(labels[n] not in labels[:n]))
+
+
+def insert_shares(model: pyo.ConcreteModel, labels: IntArray) -> None:
+    """Set the variables of `state_shares` to a partition."""
+    _insert_together(model, labels)
+    for n in model.users:
+        size = int((labels == labels[n]).sum())
+        for k in model.size_values:
+            model.in_size[n, k].set_value(int(k == size))
+    for i, j in model.pairs:
+        model.share[i, j].set_value(float(labels[i] == labels[j]) / (labels == labels[i]).sum())
+
+
+def _insert_together(model: pyo.ConcreteModel, labels: IntArray) -> None:
     for i, j in model.pairs:
         model.together[i, j].set_value(int(labels[i] == labels[j]))
-    for n in model.users:
-        if problem.criterion == "sum":
-            model.representative[n].set_value(int(labels[n] not in labels[:n]))
-        else:
-            size = int((labels == labels[n]).sum())
-            for k in model.size_values:
-                model.in_size[n, k].set_value(int(k == size))
-    if problem.criterion == "mean":
-        for i, j in model.pairs:
-            size = (labels == labels[i]).sum()
-            model.share[i, j].set_value(float(labels[i] == labels[j]) / size)
 
 
-def extract(model: pyo.ConcreteModel, problem: Clustering) -> Decision:
+def extract(model: pyo.ConcreteModel, problem: Clustering | SumOfSquares) -> Decision:
     """Return the labels, 0 .. M-1 in the order of the representatives."""
     labels = np.full(problem.users, -1, dtype=np.int64)
     count = 0
@@ -108,7 +123,18 @@ def _state_sum(model: pyo.ConcreteModel, similarity: np.ndarray, count: int) -> 
 
 
 def _state_mean(model: pyo.ConcreteModel, similarity: np.ndarray, count: int, sizes: range) -> None:
-    users = len(similarity)
+    state_shares(model, count, sizes)
+    pairs = list(model.pairs)
+    model.value = pyo.Objective(
+        expr=sum(similarity[n, n] * model.own_share[n] for n in model.users)
+        + linear([2 * similarity[p] for p in pairs], [model.share[p] for p in pairs]),
+        sense=pyo.maximize,
+    )
+
+
+def state_shares(model: pyo.ConcreteModel, count: int, sizes: range) -> None:
+    """State the matrix Z of ``together``, its diagonal ``own_share``, and at most ``count`` clusters."""
+    users = len(model.users)
     model.size_values = pyo.Set(initialize=list(sizes))
     model.in_size = pyo.Var(model.users, model.size_values, domain=pyo.Binary)
     model.share = pyo.Var(model.pairs, bounds=(0, 0.5))
@@ -122,9 +148,3 @@ def _state_mean(model: pyo.ConcreteModel, similarity: np.ndarray, count: int, si
     model.below_first = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.own_share[i])
     model.below_second = pyo.Constraint(model.pairs, rule=lambda m, i, j: m.share[i, j] <= m.own_share[j])
     model.at_most = pyo.Constraint(expr=sum(model.own_share[n] for n in model.users) <= count)
-    pairs = list(model.pairs)
-    model.value = pyo.Objective(
-        expr=sum(similarity[n, n] * model.own_share[n] for n in model.users)
-        + linear([2 * similarity[p] for p in pairs], [model.share[p] for p in pairs]),
-        sense=pyo.maximize,
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from hisopt.problems import Clustering, Problem
+from hisopt.problems import Clustering, Problem, SumOfSquares
 from hisopt.solvers.backend import InHighs
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
 
@@ -34,3 +34,22 @@ class PairsHighs(InHighs[Clustering]):
     @override
     def refused(self, problem: Clustering) -> SolverResult | None:
         return impossible(problem)
+
+
+@dataclass(frozen=True)
+class SquaresHighs(InHighs[SumOfSquares]):
+    """The sum of squares by pair variables in HiGHS, with limits on sizes and pairs; a second way to small optima."""
+
+    name = "sse-pairs-highs"
+    problems = (SumOfSquares,)
+    form = "clustering.squares"
+    up_to = 200  # some N^3 / 2 rows
+    watched = True
+
+    def serves(self, problem: Problem) -> bool:
+        """The sum of squares of up to 200 points."""
+        return isinstance(problem, SumOfSquares) and self.too_large(problem) is None
+
+    @override
+    def refused(self, problem: SumOfSquares) -> SolverResult | None:
+        return impossible(Clustering(problem.points, problem.clusters, "mean", problem.sizes))

@@ -165,6 +165,7 @@ def items_of(
         raise InputError("weights: zero, which limits on sizes and pairs of points do not allow")
     if limited:
         low, high = _tightened(size, clusters, low, high, exactly)
+        clusters = clusters if exactly else min(clusters, size // low)  # no more can be used
     present = np.flatnonzero(weights > 0)
     named = np.unique(np.concatenate([together.ravel(), separate.ravel()]))
     own = _components(size, together)
