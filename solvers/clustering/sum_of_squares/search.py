@@ -66,7 +66,7 @@ class Search:
         root = Weighted(np.arange(size), items.weights, weighted @ weighted.T, items.apart)
         self.open: list[tuple[float, int, Node]] = []
         if size > self.leaf or items.clusters in (1, size):  # fewer items are enumerated at once
-            patience = min(30, 2 * size) if items.plain else min(10, size)
+            patience = min(100, 2 * size) if items.plain else min(10, size)
             self._offer(hybrid(items, seed, patience=patience, deadline=deadline))
         if items.clusters > 1 and not (self.labels is not None and items.plain and items.clusters >= size):
             highest = items.total * (1 + 8 * size * np.finfo(float).eps)
