@@ -38,6 +38,7 @@ CLUSTERINGS: dict[str, tuple[Criterion, str]] = {
     "random": ("mean", "random"),
     "all in one": ("sum", "hac-refined"),  # the optimum of `sum`: similarities are positive for the most part
 }
+_SEARCHES = 3  # seeds of the local search; one alone can end 0.3 % below another
 SCHEMES = ("hid", "ppgfis", "cfis", "iis", "uniform")
 
 
@@ -56,11 +57,12 @@ def row(users: int, seed: int, time_limit: float) -> dict[Hashable, Any]:
         given = Joint(instance.with_clusters(np.asarray(clustering.decision.clusters)))
         found[name] = float(run(given, "exact", time_limit=time_limit).objective or np.nan)
     problem = Full(instance)
-    searched = run(problem, "local-search", time_limit=time_limit, seed=seed)
+    searched = [run(problem, "local-search", time_limit=time_limit, seed=seed + k) for k in range(_SEARCHES)]
     bounded = run(problem, "set-partition" if users <= MAX_USERS else "type-bound", time_limit=time_limit, seed=seed)
-    if searched.objective is None or bounded.objective is None or bounded.bound is None:
-        raise Refuted(f"N = {users}, seed {seed}: {searched.message} {bounded.message or 'no bound in time'}")
-    found["best known"] = max(searched.objective, bounded.objective, *(found[name] for name in CLUSTERINGS))
+    known = [one.objective for one in (*searched, bounded) if one.objective is not None]
+    if len(known) <= _SEARCHES or bounded.bound is None:
+        raise Refuted(f"N = {users}, seed {seed}: {searched[0].message} {bounded.message or 'no bound in time'}")
+    found["best known"] = max(*known, *(found[name] for name in CLUSTERINGS))
     for name in SCHEMES:
         scheme = solve_scheme(instance, name, seed, Limits(time_limit))
         found[f"scheme {name}"] = scheme.utility
