@@ -31,7 +31,9 @@ class _Memory:
         self.inner, self.squared = np.zeros(most), 1.0
 
     def add(self, step: FloatArray, change: FloatArray) -> None:
-        if step @ change <= _CURVED * float(np.linalg.norm(step) * np.linalg.norm(change)):
+        with np.errstate(over="ignore"):  # an unbounded dual: the pair says nothing then
+            short = step @ change <= _CURVED * float(np.linalg.norm(step) * np.linalg.norm(change))
+        if short:
             return
         self.steps[self.count % self.most], self.changes[self.count % self.most] = step, change
         self.inner[self.count % self.most], self.squared = step @ change, float(change @ change)
