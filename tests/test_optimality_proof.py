@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
+from joint_plans import plans
 
-from hisopt import Decision, Instance, Limits, optimality_proof
-from hisopt.equations import rule_similarity, steps_sms
+from hisopt import Instance, Limits, optimality_proof
+from hisopt.equations import rule_similarity
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns import edge_instances
 from hisopt.experiments.campaigns.random_instances import draw_instance, paper_preset
@@ -30,17 +30,6 @@ def drawn(seed: int) -> Instance:
         given_common=None,
         given_edge=None,
     )
-
-
-def plans(instance: Instance) -> list[tuple[float, Decision]]:
-    pairs, found = instance.steps.pairs(), []
-    for picks in product(range(len(pairs)), repeat=instance.users):
-        x, y = pairs[list(picks)].T
-        decision = Decision.of_steps(instance.steps.total, x, y, steps_sms(instance, x, y), instance.clusters)
-        objective = Joint(instance).evaluate(decision).objective
-        assert objective is not None
-        found.append((objective, decision))
-    return sorted(found, key=lambda plan: -plan[0])
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -9,9 +9,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from joint_plans import plans
 
 from hisopt import Decision, Instance, Limits, optimality_proof
-from hisopt.equations import public_similarity, steps_sms
+from hisopt.equations import public_similarity
 from hisopt.errors import InputError
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.optimality_proof import prove
@@ -121,17 +122,6 @@ def solved(instance: Instance) -> tuple[Decision, float]:
     result = JointExact().solve(Joint(instance), Limits())
     assert result.decision is not None
     return result.decision, float(result.details["multiplier"])
-
-
-def plans(instance: Instance) -> list[tuple[float, Decision]]:
-    pairs, found = instance.steps.pairs(), []
-    for picks in product(range(len(pairs)), repeat=instance.users):
-        x, y = pairs[list(picks)].T
-        decision = Decision.of_steps(instance.steps.total, x, y, steps_sms(instance, x, y), instance.clusters)
-        objective = Joint(instance).evaluate(decision).objective
-        assert objective is not None
-        found.append((objective, decision))
-    return sorted(found, key=lambda plan: -plan[0])
 
 
 @pytest.mark.parametrize("seed", range(4))
