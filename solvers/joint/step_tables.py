@@ -62,7 +62,7 @@ class StepTables:
     offsets: IntArray
     constant: float
     _members: Members = field(repr=False)
-    _order: IntArray | None = field(repr=False)  # of the users, by cluster and decreasing d_n
+    _order: IntArray = field(repr=False)  # of the users, by cluster and decreasing d_n; empty where z binds
 
     def steps(self, choice: IntArray) -> tuple[IntArray, IntArray]:
         """Return x_n and y_n, shapes (N,), for one candidate index a cluster."""
@@ -76,7 +76,7 @@ class StepTables:
             own = members.common_value(part)
             own[np.arange(own.shape[1])[None, :] > common_max[members.labels[part]][:, None]] = -np.inf
             common[part] = own.argmax(axis=1)
-        order = members.by_saved() if self._order is None else self._order
+        order = self._order
         starts = np.concatenate([[0], np.cumsum(np.bincount(members.labels, minlength=len(choice)))[:-1]])
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - starts[members.labels[order]]
@@ -164,7 +164,7 @@ def build(members: Members, *, whole: bool = False, deadline: Deadline | None = 
     constant = -transmission_cost(instance)
     if limits.total > limits.served_max:
         constant -= (limits.total - limits.served_max) * float(device_step_cost(instance).sum())
-    order = None
+    order = np.zeros(0, dtype=np.int64)
     if limits.device_binds:
         cluster, work, gain, common = bound_steps.candidates(members, deadline)
         kept, filled = np.bincount(cluster, minlength=count), work
