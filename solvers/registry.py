@@ -85,7 +85,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
 }
 
-ON_REQUEST = ("by_name:PyomoSolver", "meg.learned:MegPolicy")  # run only where they are asked for
+ON_REQUEST = (  # run only where they are asked for
+    "by_name:PyomoSolver",
+    "meg.learned:MegPolicy",
+    "meg.trained:Cvpo",
+    "meg.trained:PpoLagrangian",
+)
 
 
 def registered(kind: str | type[Problem]) -> list[Solver[Any]]:

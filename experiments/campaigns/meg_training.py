@@ -37,6 +37,8 @@ GRID: dict[str, Any] = {
     "MEG-CVPO, KL .2 and .2": replace(_CVPO, divergence=0.2, trust=0.2),
     "PPO-Lagrangian": _PPO,
     "PPO-Lagrangian, rate .003": replace(_PPO, rate=3e-3),
+    "PPO-Lagrangian, price rate .5": replace(_PPO, price_rate=0.5),
+    "PPO-Lagrangian, price rate 5": replace(_PPO, price_rate=5.0),
     "PPO-Lagrangian, no proportional term": replace(_PPO, proportional=0.0),
     "PPO-Lagrangian, normalised": replace(_PPO, normalise=True),
     "PPO-Lagrangian, plain": ppo_lagrangian.PLAIN,
