@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -35,6 +37,7 @@ _CHUNK, _OUTSTANDING = 500, 64  # solves of a job, jobs at a time
 _START_S, _GRACE_S = 60.0, 5.0  # a job's own, and a solve's beyond its limit
 _TRIES = 3
 _POLL_S = {"slurm": 5.0, "local": 0.1}
+_SILENT_S = 600.0  # that a scheduler may leave questions unanswered, as one does that is restarted
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Slurm(Engine):
             raise InputError(f"--on: {on!r}: {' '.join(str(error).split())[:200]}") from None
         self._shared = "exclusive" not in chosen
         self._running: list[_Job] = []
+        self._answered = time.monotonic()
         where = "this machine, as jobs" if self._cluster == "local" else "Slurm"
         self.about = f"jobs of up to {self._size} solves on {where}" + (
             ", so that times are those of shared machines" if self._shared else ""
@@ -125,7 +129,8 @@ class Slurm(Engine):
 
     def _ended(self) -> list[_Job]:
         """Return the jobs that have ended since; wait a moment where none has."""
-        ended = [job for job in self._running if job.job.done()]
+        queued = self._queued()
+        ended = [job for job in self._running if str(job.job.job_id) not in queued]
         if not ended:
             time.sleep(_POLL_S[self._cluster])
         for job in ended:
@@ -137,27 +142,48 @@ class Slurm(Engine):
         """Wait for the jobs of earlier calls, and yield what they have solved since."""
         follower.skip()
         while left := list((self._folder / _JOBS).glob("*.keys")):
+            queued = self._queued(tuple(path.stem for path in left))
             for path in left:
-                if not self._alive(path.stem):
+                if path.stem not in queued:
                     self._forget(path.stem)
             yield from follower.new()
             if any(path.exists() for path in left):
                 time.sleep(_POLL_S[self._cluster])
 
-    def _alive(self, job_id: str) -> bool:
+    def _queued(self, earlier: tuple[str, ...] = ()) -> set[str]:
+        """Return which of the running and of some earlier jobs wait or run; all of them while the scheduler is silent.
+
+        Slurm is asked for its queue. submitit asks its accounting, which not every cluster keeps: there a job that was
+        cancelled would count as running for ever.
+        """
         if self._cluster == "local":
-            import psutil
-
-            try:
-                return "submitit.local._local" in psutil.Process(int(job_id)).cmdline()
-            except (psutil.Error, ValueError):
-                return False
-        from submitit import SlurmJob
-
-        return not SlurmJob(self._folder / _JOBS, job_id).done(force_check=True)
+            alive = {str(job.job.job_id) for job in self._running if not job.job.done()}
+            return alive | set(filter(_lives, earlier))
+        asked = {*(str(job.job.job_id) for job in self._running), *earlier}
+        command = ["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            if time.monotonic() - self._answered > _SILENT_S:
+                said = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["no answer"]
+                raise InputError(f"--on slurm: squeue fails: {said[-1][:200]}") from None
+            return asked
+        self._answered = time.monotonic()
+        return asked & set(answer.split())
 
     def _forget(self, job_id: str) -> None:
         (self._folder / _JOBS / f"{job_id}.keys").unlink(missing_ok=True)
+
+
+def _lives(job_id: str) -> bool:
+    """Say whether a process runs one of submitit's local jobs."""
+    import psutil
+
+    try:
+        process = psutil.Process(int(job_id))
+        return process.status() != psutil.STATUS_ZOMBIE and "submitit.local._local" in process.cmdline()
+    except (psutil.Error, ValueError):
+        return False
 
 
 def _options(on: str, text: str) -> dict[str, Any]:

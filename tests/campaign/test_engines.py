@@ -19,7 +19,7 @@ import pytest
 
 from hisopt.campaign import records
 from hisopt.campaign.plan import Plan
-from hisopt.commands import on_dask, remote
+from hisopt.commands import on_dask, on_slurm, remote
 from hisopt.commands.campaign import tasks
 from hisopt.commands.compare import CompareOptions, _compare
 from hisopt.commands.engines import engine_of
@@ -227,6 +227,56 @@ def test_a_job_killed_midway_and_whoever_asked_too(tmp_path: Path) -> None:
     assert sorted(map(len, starts.values())) == [1, 1, 2]
     until(lambda: not any(lives(pid) for each in starts.values() for pids in each for pid in pids))
     assert not list((tmp_path / "records" / ".jobs").glob("*.keys"))
+
+
+SLURM = {  # a scheduler of this machine without accounting: jobs are processes, and the queue those that live
+    "sbatch": """folder=$(dirname "$0")/../queue; mkdir -p "$folder"
+setsid bash -c 'export SLURM_JOB_ID=$$ SLURM_JOB_NODELIST=here SLURM_NNODES=1 SLURM_NODEID=0; exec bash "$1"' job "${@: -1}" > /dev/null 2>&1 < /dev/null &
+touch "$folder/$!"; echo "Submitted batch job $!" """,
+    "srun": """while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift;; esac; shift; done
+export SLURM_LOCALID=0 SLURM_PROCID=0 SLURM_NTASKS=1; exec "$@" """,
+    "squeue": """for job in $(ls "$(dirname "$0")/../queue"); do kill -0 "$job" 2> /dev/null && echo "$job"; done; true""",
+    "scancel": """kill -9 -- -"${@: -1}" """,
+    "sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1",
+}  # fmt: skip
+
+
+def test_a_cancelled_job_of_slurm_without_accounting_is_given_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    (tmp_path / "bin").mkdir()
+    for name, text in SLURM.items():
+        (tmp_path / "bin" / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setitem(on_slurm._POLL_S, "slurm", 0.1)
+    (tmp_path / "notes").mkdir()
+    campaign = Campaign("slurm", tmp_path)
+    starts = until(lambda: begun(tmp_path / "notes"))
+    (job,) = (tmp_path / "queue").iterdir()
+    subprocess.run(["scancel", job.name], check=True)
+    until(lambda: not any(lives(pid) for each in starts.values() for pids in each for pid in pids))
+    (tmp_path / "notes" / "go").touch()
+    campaign.join(PATIENCE_S)
+    assert campaign.code == 0
+    whole(tmp_path, 3)
+    assert sorted(len(each) for each in begun(tmp_path / "notes").values()) == [1, 1, 2]
+
+
+def test_a_scheduler_that_stays_silent_ends_the_campaign_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    for name, text in {"sbatch": "", "srun": "", "squeue": "echo 'slurm_load_jobs error' >&2; exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    engine = on_slurm.Slurm("slurm", Plan(("small",), time_limits=(1.0,)), tmp_path / "records")
+    assert engine._queued(("7",)) == {"7"}  # for a while it may be restarting
+    monkeypatch.setattr(on_slurm, "_SILENT_S", -1.0)
+    with pytest.raises(InputError, match="squeue fails: slurm_load_jobs error"):
+        engine._queued(("7",))
 
 
 def test_jobs_of_an_earlier_call_are_waited_for(tmp_path: Path) -> None:
