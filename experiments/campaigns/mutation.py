@@ -54,6 +54,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "solvers/full/subsets.py": ("tests/solvers/full/test_subsets.py", *_WHOLE),
     "solvers/clustering/branch_bound/spectral_relaxation.py": _CLUSTERING,
     "solvers/clustering/branch_bound/partition_cuts.py": _CLUSTERING,
+    "solvers/clustering/best_first.py": _CLUSTERING,
     "solvers/clustering/branch_bound/search.py": _CLUSTERING,
     "solvers/clustering/branch_bound/task.py": _CLUSTERING,
     "solvers/clustering/branch_bound/merged_users.py": _CLUSTERING,

@@ -9,10 +9,8 @@ go beyond triangles: with ten clusters of a hundred prompts they close at the ro
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +20,7 @@ from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
+from hisopt.solvers.clustering.best_first import BestFirst
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes, impossible
@@ -49,56 +48,42 @@ class _Node:
     warm: Warm | None = None
 
 
-class Search:
-    """Best-bound-first search; `run` until proven or out of time, then read ``incumbent`` and `bound`."""
+class Search(BestFirst[_Node]):
+    """`run` until proven or out of time, then read ``incumbent`` and `bound`."""
 
     def __init__(self, problem: Clustering, deadline: Deadline) -> None:
+        super().__init__(deadline)
         self.task = task = Task.of(problem)
         self.incumbent = Incumbent(task, problem.points, deadline)
-        self.deadline = deadline
-        self.explored, self.closed = 0, -math.inf  # largest bound among what was given up as proven
-        self._order = count()
-        self.open: list[tuple[float, int, _Node]] = []  # a heap, the largest bound first
         if task.clusters == 1:  # one partition; sqrt(N mean) is too coarse where its value is zero
             self.incumbent.offer(np.zeros(task.users, dtype=np.int64), improve=False)
             return
         sizes = Sizes.of(task.users, task.clusters, task.least, task.most)
         bound = task.plain_bound(problem.points)
-        self._push(_Node(Weighted.of(problem.similarity_matrix), bound, sizes))
-
-    def _push(self, node: _Node) -> None:
-        heapq.heappush(self.open, (-node.bound, next(self._order), node))
+        self.push(_Node(Weighted.of(problem.similarity_matrix), bound, sizes))
 
     @property
-    def bound(self) -> float:
-        """Upper bound on the optimum."""
-        return max(self.incumbent.value, self.closed, *(-priority for priority, _, _ in self.open), -math.inf)
+    @override
+    def best_value(self) -> float:
+        return self.incumbent.value
 
-    @property
-    def proven(self) -> bool:
-        """Whether nothing is open."""
-        return not self.open
-
+    @override
     def run(self) -> None:
-        """Search."""
         if self.open:
             self.incumbent.begin()
-        while self.open and not self.deadline.passed:
-            node = heapq.heappop(self.open)[-1]
-            if node.bound <= self._target():
-                self.closed = max(self.closed, node.bound)
-                continue
-            self.explored += 1
-            for child in self._process(node):
-                self._push(child)
-            report(bound=self.bound)
+        super().run()
 
+    @override
+    def _tell(self) -> None:
+        report(bound=self.bound)
+
+    @override
     def _target(self) -> float:
         value = self.incumbent.value
         return value + _PRUNE * abs(value) if math.isfinite(value) else -math.inf
 
+    @override
     def _process(self, node: _Node) -> list[_Node]:
-        """Bound a node; return its children, none if it is proven."""
         nodes, task = node.nodes, self.task
         if nodes.weights.max() > (node.sizes.most if task.criterion == "sum" else task.longest):
             return []
@@ -117,7 +102,7 @@ class Search:
             history.append(bound)
             report(bound=max(self.bound, bound))
             if bound <= self._target():
-                self.closed = max(self.closed, bound)
+                self.give_up(bound)
                 return []
             if self.deadline.passed:
                 return [_Node(nodes, bound, node.sizes, _suspend(state, scale, cuts, always))]

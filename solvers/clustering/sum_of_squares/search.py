@@ -6,14 +6,14 @@ items of any norm, with limits on sizes and pairs, and with gaps relative to the
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
+from hisopt.solvers.clustering.best_first import BestFirst
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import separate
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation, SpectralSet, State
@@ -48,8 +48,8 @@ class Node:
     warm: Warm | None = None
 
 
-class Search:
-    """Best-bound-first search for the partition of most `Items.value`; `run`, then read ``labels``, `lower` and `squares`.
+class Search(BestFirst[Node]):
+    """Search for the partition of most `Items.value`; `run`, then read ``labels``, `lower` and `squares`.
 
     ``tolerance`` is the gap that counts as closed, relative to the sum of squares; up to ``leaf`` items are enumerated.
     """
@@ -57,27 +57,26 @@ class Search:
     def __init__(
         self, items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0, leaf: int = LEAF
     ) -> None:  # fmt: skip
-        self.items, self.deadline, self.tolerance, self.leaf = items, deadline, tolerance, leaf
-        self.explored, self._closed, self._order = 0, -math.inf, count()
+        super().__init__(deadline)
+        self.items, self.tolerance, self.leaf = items, tolerance, leaf
         self.value, self.labels = -math.inf, None
         self.tell: Callable[[], None] | None = None
         weighted = items.weights[:, None] * items.points
         size = len(items)
         root = Weighted(np.arange(size), items.weights, weighted @ weighted.T, items.apart)
-        self.open: list[tuple[float, int, Node]] = []
         if size > self.leaf or items.clusters in (1, size):  # fewer items are enumerated at once
             patience = min(100, 2 * size) if items.plain else min(10, size)
             self._offer(hybrid(items, seed, patience=patience, deadline=deadline))
         if items.clusters > 1 and not (self.labels is not None and items.plain and items.clusters >= size):
             highest = items.total * (1 + 8 * size * np.finfo(float).eps)
-            self._push(Node(root, items.counts, highest))
+            self.push(Node(root, items.counts, highest))
 
     labels: IntArray | None
 
     @property
-    def bound(self) -> float:
-        """Upper bound on the value of the items' best partition."""
-        return max(self.value, self._closed, *(-priority for priority, _, _ in self.open), -math.inf)
+    @override
+    def best_value(self) -> float:
+        return self.value
 
     @property
     def squares(self) -> float:
@@ -94,31 +93,15 @@ class Search:
         gap = max(self.bound - self.value, 0.0)
         return max(self.items.squares(self.labels) - gap, self.items.within, 0.0) * self.items.unit
 
-    @property
-    def proven(self) -> bool:
-        """Whether nothing is open."""
-        return not self.open
+    @override
+    def _tell(self) -> None:
+        if self.tell is not None:
+            self.tell()
 
-    def run(self) -> None:
-        """Search until proven or out of time."""
-        while self.open and not self.deadline.passed:
-            node = heapq.heappop(self.open)[-1]
-            if node.bound <= self._target():
-                self._closed = max(self._closed, node.bound)
-                continue
-            self.explored += 1
-            for child in self._process(node):
-                self._push(child)
-            if self.tell is not None:
-                self.tell()
-
-    def _push(self, node: Node) -> None:
-        heapq.heappush(self.open, (-node.bound, next(self._order), node))
-
+    @override
     def _target(self) -> float:
-        """Return the bound that closes a node; no partition has a value below zero."""
-        if self.labels is None:
-            return -1e-9 * self.items.total - 1e-300  # below zero, also where all points are equal
+        if self.labels is None:  # no partition has a value below zero
+            return -1e-9 * self.items.total - 1e-300  # below, also where all points are equal
         return self.value + 0.98 * self.tolerance * self.items.squares(self.labels)
 
     def _offer(self, labels: IntArray | None) -> None:
@@ -140,8 +123,8 @@ class Search:
         upper[node.nodes.apart] = 0.0
         return Relaxation(node.nodes.products / scale, spectral, lower * scale, upper * scale), scale
 
+    @override
     def _process(self, node: Node) -> list[Node]:
-        """Bound a node; return its children, none if it is proven."""
         nodes, items = node.nodes, self.items
         if node.counts.max() > items.most or nodes.weights.max() > items.longest * (1 + 1e-12):
             return []
@@ -172,7 +155,7 @@ class Search:
             closed = enough(dual)
             rounds += 1
             if closed:
-                self._closed = max(self._closed, least)
+                self.give_up(least)
                 self._close(node, state, cuts, scale)
                 return []
             if self.deadline.passed:

@@ -150,7 +150,7 @@ def test_nodes_that_are_close_enough_are_given_up_with_their_bound(monkeypatch: 
     node = search.open[0][-1]
     monkeypatch.setattr(search.incumbent, "offer", lambda labels, improve=True: None)
     search.incumbent.value = node.bound * (1 - 3e-7)
-    search._push(_Node(node.nodes, node.bound * (1 - 1e-7), node.sizes))
+    search.push(_Node(node.nodes, node.bound * (1 - 1e-7), node.sizes))
     search.run()
     assert search.proven
     assert search.explored == 0
@@ -193,7 +193,7 @@ def test_the_bound_is_that_of_all_that_is_open() -> None:
     node, (first, _, _) = search.open[0][-1], search.open[0]
     assert search.bound == -first == node.bound
     for bound in (9.0, 8.0, 9.5, 7.0):
-        search._push(_Node(node.nodes, bound, node.sizes))
+        search.push(_Node(node.nodes, bound, node.sizes))
     search.open = [entry for entry in search.open if entry[-1] is not node]
     search.incumbent.value, search.closed = 5.0, 6.0
     assert search.bound == 9.5
