@@ -36,7 +36,7 @@ def similarity_bins(table: QualityTable, similarity: FloatArray) -> tuple[IntArr
     """Return for each phi_n the bin below it and the weight in [0, 1] of the bin above, clamped to the table."""
     knots = table.similarity
     clamped = np.clip(similarity, knots[0], knots[-1])
-    below = np.clip(np.searchsorted(knots, clamped, side="right") - 1, 0, len(knots) - 2)
+    below = np.minimum(np.searchsorted(knots, clamped, side="right") - 1, len(knots) - 2)
     return below, (clamped - knots[below]) / (knots[below + 1] - knots[below])
 
 
@@ -296,7 +296,7 @@ def breakdown(instance: Instance, decision: Decision, *, kept: bool = False) -> 
     work = common_max + edge_sum
     with np.errstate(divide="ignore", invalid="ignore"):
         delay = np.where(work > 0, work * instance.flop_edge / gpu_speed(instance.edge, sms), 0.0)
-        step_energy = np.where(work > 0, gpu_step_energy(instance.edge, instance.flop_edge, sms), 0.0)
+        step_energy = gpu_step_energy(instance.edge, instance.flop_edge, sms)
     gpu, flop = instance.devices, instance.flop_device
     sent_delay, sent_energy = transmission(instance)
     return Breakdown(
@@ -327,8 +327,8 @@ def executed(instance: Instance | IccInstance, decision: Decision, *, kept: bool
 
 
 def _times(steps: IntArray, step_energy: FloatArray) -> FloatArray:
-    """Energy of steps, 0 where there are none although a step would take infinite energy."""
-    return np.where(steps > 0, steps * step_energy, np.zeros(1))
+    """Energy of steps, 0 where there are none although one would take infinite energy."""
+    return np.multiply(steps, step_energy, out=np.zeros(len(steps)), where=steps > 0)
 
 
 def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:

@@ -61,7 +61,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "solvers/clustering/branch_bound/size_limits.py": _CLUSTERING,
     "hisopt/certificate.py": ("tests/test_certificate.py",),
     "hisopt/optimality_proof.py": ("tests/test_optimality_proof.py", "tests/test_optimality_proof_rules.py"),
-    "hisopt/equations.py": ("tests/test_equations.py", "tests/test_evaluation.py", *_JOINT),
+    "hisopt/equations.py": (
+        "tests/test_equations_plain.py",
+        "tests/test_equations.py",
+        "tests/test_evaluation.py",
+        *_JOINT,
+    ),
     "hisopt/problems/constraints.py": (
         "tests/test_constraints.py",
         "tests/test_evaluation.py",
