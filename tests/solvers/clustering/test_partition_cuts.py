@@ -111,3 +111,18 @@ def test_merged_cuts_and_multipliers_keep_their_meaning() -> None:
                 before @ (always.slack(together) + always.side)
             )
             assert (merged.multiplier * small).sum() == pytest.approx((warm.multiplier * matrix).sum())
+
+
+def test_frugal_search_stops_at_many_triangles_alone() -> None:
+    """Where triangles and pairs outnumber the users, these are all that is returned; where they do not, it is everything."""
+    many = np.full((12, 12), 0.05)
+    many[0], many[:, 0] = 0.6, 0.6  # one user near to all, who are far from each other
+    np.fill_diagonal(many, 0.7)
+    everything, few = separate(many, 1e-6, 100), separate(many, 1e-6, 100, frugal=True)
+    assert len(few) > 12 and len(everything) > len(few)
+    users_of_a_cut = np.bincount(few.index, minlength=len(few))
+    assert users_of_a_cut.max() <= 4  # of a triangle four entries count, of a pair two
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(9, 2))
+    near = np.exp(-np.square(points[:, None] - points[None]).sum(axis=2)) / 4
+    assert len(separate(near, 1e-6, 100)) == len(separate(near, 1e-6, 100, frugal=True))

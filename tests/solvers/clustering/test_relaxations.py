@@ -167,6 +167,14 @@ def test_projections_at_the_ends_of_the_simplex(values: list[float]) -> None:
         np.testing.assert_allclose(project_capped_simplex(given, cap * len(given), cap), cap, atol=1e-12)
 
 
+def test_a_full_simplex_has_one_point_whatever_rounding_says() -> None:
+    """A total above all caps by a rounding error is that of the full point."""
+    full = np.full(10, 0.1)
+    total = float(np.nextafter(full.sum(), 2.0))
+    assert project_capped_simplex(np.zeros(10), total, 0.1) == pytest.approx(full, abs=1e-12)
+    assert project_capped_simplex(np.linspace(0, 1, 10), total, 0.1) == pytest.approx(full, abs=1e-12)
+
+
 def test_projections_onto_less_trace_keep_what_fits() -> None:
     vector = np.array([0.6, 0.8, 0.0])
     spectral = SpectralSet(vector, 1.0, 1.5, 1.0, orthogonal=True, at_most=True)

@@ -37,6 +37,19 @@ def test_the_dual_is_minimal_and_has_choices_on_both_sides() -> None:
         assert load[high].sum() <= load[low].sum() + 1e-12
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1e-2, 0.3, 1.0, 1e3])
+def test_the_dual_is_minimal_whatever_the_unit_of_loads(unit: float) -> None:
+    """Prices below one, and above: squares of them are smaller, and larger, than they are."""
+    for seed in range(24):
+        gain, load, offsets, budget = drawn(seed)
+        for options in (gain, gain + 3 * np.sin(np.arange(len(gain)))):  # of the second some are best nowhere
+            case = options, load * unit, offsets, budget * unit**2
+            at, value, low, high = scalar_coupling._minimise_dual(case[0], case[1], offsets, groups_of(case), case[3])
+            least = lowest(lambda point, case=case: h(case, point), 0.0, 2 * case[1].sum())
+            assert value <= least + 1e-12 * size_of(case), seed
+            assert case[1][high].sum() <= at * (1 + 1e-9) and at <= case[1][low].sum() * (1 + 1e-9)
+
+
 def test_options_left_out_are_best_nowhere_between_two_prices() -> None:
     left_out = 0
     for seed in range(24):
@@ -139,6 +152,22 @@ def test_a_bound_that_is_close_enough_ends_it_before_the_search(monkeypatch: pyt
         found = scalar_coupling.maximise(*case, constant=-2.0, tolerance=apart * 1.001)
         assert found.bound == found.dual_bound == given["dual"] > found.value
         assert found.cells == 0
+
+
+def test_gaps_are_of_the_value_itself_and_zero_unless_others_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = 0
+    for seed in range(40):
+        case = drawn(seed)
+        given = kept(case, monkeypatch, tolerance=1e-12)
+        if given is None:
+            continue
+        seen += 1
+        assert given["within"] == (1e-12 * abs(given["value"]), 0.0)
+        both = kept(case, monkeypatch, tolerance=1e-12, enough=1e-3, constant=-2.0)
+        assert both is not None and both["within"] == pytest.approx(
+            (1e-12 * abs(given["value"] - 2.0), 1e-3 * abs(given["value"] - 2.0)), rel=1e-12
+        )
+    assert seen > 10
 
 
 def test_single_options_are_fixed_and_offered() -> None:
