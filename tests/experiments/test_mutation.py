@@ -68,7 +68,7 @@ def test_words_assertions_and_types_stay() -> None:
 def test_every_mutant_is_python_and_every_mapped_test_exists(module: str) -> None:
     source = (mutation.ROOT / module).read_bytes()
     found = mutants.mutants(module, source)
-    assert len(found) > 30
+    assert len(found) > 20
     assert all(mutant.apply(source) != source for mutant in found)
     for mutant in found[::10]:
         ast.parse(mutant.apply(source))
