@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from hisopt.solvers.full import subsets
 from hisopt.solvers.full.subsets import Subsets, _Search
 from hisopt.solvers.joint import scalar_coupling
 from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.run.progress import listening
 
 LIMITS = Limits(time_s=600)
 
@@ -196,3 +197,33 @@ def test_sizes_that_nothing_meets_are_infeasible() -> None:
             assert searching(limited).possible == bool(partitions(limited)), (clusters, least, most)
     assert not Subsets().serves(Full(instance, whole_sms=True))
     assert Subsets().serves(Full(instance))
+
+
+def test_partitions_and_bounds_are_told_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each bound holds, a partition is told once, and the last one told is the answer."""
+    monkeypatch.setattr("hisopt.solvers.run.progress.PACE_S", -1.0)
+    for seed in range(4):
+        instance = drawn(seed)
+        problem, told = Full(instance), []
+        with listening(lambda decision, bound, told=told: told.append((decision, bound))):
+            result = Subsets().solve(problem, LIMITS)
+        assert result.decision is not None
+        best = problem.evaluate(result.decision).objective
+        assert best is not None
+        bounds = [bound for _, bound in told if bound is not None]
+        assert told[0][0] is not None
+        assert bounds and all(bound >= best - 1e-9 * abs(best) for bound in bounds)
+        values = [problem.evaluate(decision).objective for decision, _ in told if decision is not None]
+        assert values == sorted(values) and values[-1] == pytest.approx(best, rel=1e-12)
+        assert all(first < second for first, second in pairwise(values))
+        assert bounds[-1] == pytest.approx(result.details["dual_bound"], rel=1e-12)
+    tell, calls = subsets._telling(instance), []
+    with listening(lambda decision, bound: calls.append((decision, bound))):
+        tell(masks(partitions(instance)[0]), math.inf)
+        tell(masks(partitions(instance)[0]), 7.0)
+    assert [(decision is None, bound) for decision, bound in calls] == [(False, None), (True, 7.0)]
+    monkeypatch.setattr("hisopt.solvers.run.progress.PACE_S", 60.0)
+    quiet: list[Any] = []
+    with listening(lambda decision, bound: quiet.append(decision)):
+        subsets._telling(instance)(masks(partitions(instance)[0]), 7.0)
+    assert not quiet
