@@ -293,7 +293,9 @@ def _same(one: object, other: object) -> bool:
 
 
 def _replace(old: Any, new: Any, file: str) -> None:
-    if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
+    if hasattr(old, "__wrapped__"):  # a decorated function, such as every solver's own
+        _replace(old.__wrapped__, new.__wrapped__, file)
+    elif isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
         old.__defaults__, old.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
         if new.__code__.co_filename == file:
             old.__code__ = new.__code__
@@ -302,8 +304,6 @@ def _replace(old: Any, new: Any, file: str) -> None:
             _replace(getattr(old, part), getattr(new, part), file)
     elif isinstance(old, (classmethod, staticmethod)):
         _replace(old.__func__, new.__func__, file)
-    elif hasattr(old, "__wrapped__"):
-        _replace(old.__wrapped__, new.__wrapped__, file)
     elif hasattr(old, "func"):  # a cached property
         _replace(old.func, new.func, file)
     elif isinstance(old, type) and isinstance(new, type):

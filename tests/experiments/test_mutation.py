@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from hisopt import PRESETS, Instance, Limits
 from hisopt.experiments.campaigns import mutants, mutation, mutation_trials
+from hisopt.problems import Full
 from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
+from hisopt.solvers.full.subsets import Subsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,3 +187,21 @@ def test_exchanged_code_runs_wherever_it_was_imported() -> None:
 
     assert mutation_trials.fork(child, 60) == (0, ["[0, 0, 1]", "[0, 0, 3]"])
     assert Weighted.of(np.eye(3)).merge(0, 1).groups.tolist() == [0, 0, 1]
+
+
+def test_exchanged_code_runs_behind_a_decorator() -> None:
+    """Every solver's ``solve`` is decorated, so that its reports are told apart."""
+    module = "solvers/full/subsets.py"
+    source = (mutation.ROOT / module).read_bytes()
+    change = ("not search.possible", "search.possible")
+    mutant = next(m for m in mutants.mutants(module, source) if m.change(source) == change)
+    drawn = PRESETS["small"].with_users(4).sample(0)
+    assert isinstance(drawn, Instance)
+    problem = Full(drawn)
+
+    def child(say: Callable[[str], None]) -> None:
+        say(Subsets().solve(problem, Limits()).termination.value)
+        mutation_trials.exchange(mutant, source)
+        say(Subsets().solve(problem, Limits()).termination.value)
+
+    assert mutation_trials.fork(child, 60) == (0, ["optimal", "infeasible"])
