@@ -15,10 +15,10 @@ def unit_rows(rng: np.random.Generator, users: int, size: int = 3) -> np.ndarray
     return np.asarray(rows / np.linalg.norm(rows, axis=1)[:, None])
 
 
-def _shared(rng: np.random.Generator, prompt: PublicPrompt) -> dict[str, object]:
-    users = len(LABELS)
+def _shared(rng: np.random.Generator, prompt: PublicPrompt, labels: list[int]) -> dict[str, object]:
+    users = len(labels)
     return {
-        "users": users, "max_clusters": 5, "clusters": LABELS, "embeddings": unit_rows(rng, users), "steps": STEPS,
+        "users": users, "max_clusters": min(users, max(labels) + 2), "clusters": labels, "embeddings": unit_rows(rng, users), "steps": STEPS,
         "public_prompt": prompt, "weights": Weights(quality=0.8, delay=1.7, energy=0.45),
         "latent": Latent(height=3, width=2, channels=5, bits=7, compression=1.6),
         "radio": Radio(
@@ -32,11 +32,14 @@ def _shared(rng: np.random.Generator, prompt: PublicPrompt) -> dict[str, object]
     }  # fmt: skip
 
 
-def odd(seed: int = 0, prompt: PublicPrompt | None = None, **changes: object) -> Instance:
-    """Seven users in three of five clusters."""
+def odd(
+    seed: int = 0, prompt: PublicPrompt | None = None, labels: list[int] | None = None, **changes: object
+) -> Instance:
+    """Seven users in three of five clusters, or users with other labels."""
     rng = np.random.default_rng(seed)
-    users = len(LABELS)
-    fields = _shared(rng, prompt or PublicPrompt()) | {
+    users = len(labels or LABELS)
+    given = {} if labels else {"given_common": [5, 0, 2, 3, 1, 0, 4], "given_edge": [1, 0, 3, 4, 2, 0, 1]}
+    fields = _shared(rng, prompt or PublicPrompt(), labels or LABELS) | given | {
         "edge": Gpu(
             sms=37.5, frequency_hz=3.1, flop_per_cycle=2.3, utilisation=0.6, energy_coefficient=0.71, power_per_sm=1.9,
             power_static=5.3,
@@ -46,7 +49,7 @@ def odd(seed: int = 0, prompt: PublicPrompt | None = None, **changes: object) ->
             flop_per_cycle=rng.uniform(2.6, 3.4, users), energy_coefficient=rng.uniform(0.2, 0.3, users),
             power_per_sm=rng.uniform(1.1, 1.4, users), power_static=rng.uniform(7, 8, users),
         ),
-        "flop_edge": 4.4, "flop_device": 3.7, "given_common": [5, 0, 2, 3, 1, 0, 4], "given_edge": [1, 0, 3, 4, 2, 0, 1],
+        "flop_edge": 4.4, "flop_device": 3.7,
     }  # fmt: skip
     return Instance(**{**fields, **changes})
 
@@ -55,7 +58,7 @@ def odd_icc(seed: int = 0, **changes: object) -> IccInstance:
     """The same users in the ICC model."""
     rng = np.random.default_rng(seed)
     users = len(LABELS)
-    fields = _shared(rng, PublicPrompt()) | {
+    fields = _shared(rng, PublicPrompt(), LABELS) | {
         "group_frequency_hz": 2.9, "edge_frequency_hz": rng.uniform(3, 4, users), "cycles_edge": 4.6, "cycles_device": 3.8,
         "device_frequency_hz": rng.uniform(1.2, 1.9, users), "energy_coefficient_edge": 0.31,
         "energy_coefficient_device": 0.43,

@@ -33,7 +33,13 @@ _JOINT = (
     "tests/solvers/test_properties.py",
     "tests/experiments/test_edges.py",
 )
-_WHOLE = ("tests/solvers/joint/test_whole_sms.py", "tests/solvers/test_free_work.py", *_JOINT)
+_WHOLE = (
+    "tests/solvers/joint/test_whole_merge.py",
+    "tests/solvers/joint/test_whole_search.py",
+    "tests/solvers/joint/test_whole_sms.py",
+    "tests/solvers/test_free_work.py",
+    *_JOINT,
+)
 _CLUSTERING = (
     "tests/solvers/clustering/test_search_nodes.py",
     "tests/solvers/clustering/test_relaxations.py",

@@ -29,6 +29,7 @@ _QUICK = 3e7  # pairs of states and options up to which a merge comes before the
 _REASONS = {
     Termination.TIME_LIMIT: "time ran out",
     Termination.MEMORY_LIMIT: "the merge over the SMs needs more memory than it may take",
+    Termination.NUMERICAL_ERROR: "rounding errors are larger than the gap allowed",
 }
 
 
@@ -63,15 +64,13 @@ class JointExactInteger(Solver[Joint]):
         bound = search.tables.constant + search.bound
         # the first is the search's own and costs nothing; a value that nearly cancels is measured by its parts
         proven = search.gap <= PROVEN or problem.gap(decision, bound) <= PROVEN
-        if not proven and stopped is None:  # the search ended, so all that is left is the margin for rounding
-            stopped = Termination.NUMERICAL_ERROR
+        # a search that ended leaves nothing but the margin for rounding
+        termination = Termination.OPTIMAL if proven else stopped or Termination.NUMERICAL_ERROR
         return SolverResult(
-            Termination.OPTIMAL if proven or stopped is None else stopped,
+            termination,
             decision,
             bound,
-            ""
-            if proven or stopped is None
-            else _REASONS.get(stopped, "rounding errors are larger than the gap allowed"),
+            _REASONS.get(termination, ""),
             details={"bound_by_price": search.tables.constant + search.dual, "price_of_an_sm": search.price},
         )
 

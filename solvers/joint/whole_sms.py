@@ -130,9 +130,7 @@ class Options:
             return price, value, sms.astype(np.int64)
         spread = np.maximum.reduceat(self.gain, self.starts) - np.minimum.reduceat(self.gain, self.starts)
         low, high = 0.0, float(self.cost.max() + spread.max()) * (1 + 1e-9)
-        top, feasible = self.dual(high, budget)
-        if top < value:
-            price, value = high, top
+        _, feasible = self.dual(high, budget)  # beyond what any option gains
         for _ in range(200):
             if high - low <= 1e-15 * high:
                 break
