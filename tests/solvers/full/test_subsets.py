@@ -227,3 +227,38 @@ def test_partitions_and_bounds_are_told_as_they_come(monkeypatch: pytest.MonkeyP
     with listening(lambda decision, bound: quiet.append(decision)):
         subsets._telling(instance)(masks(partitions(instance)[0]), 7.0)
     assert not quiet
+
+
+def test_a_wide_margin_leaves_partitions_out_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a margin of 5 % in place of 1e-10 the incumbent can be beaten by what is left out, and the bound says so."""
+    monkeypatch.setattr(subsets, "_CLOSE", 0.05)
+    beaten = 0
+    for seed in range(8):
+        instance = drawn(seed)
+        search = searching(instance)
+        worth = [joint_optimum(instance, labels) - search.tables.constant for labels in partitions(instance)]
+        monkeypatch.setattr(search, "_offer", lambda partition: None)  # nothing better is found
+        search.value = sorted(worth)[::-1][min(1, len(worth) - 1)]
+        search.run()
+        scale = abs(search.tables.constant) + max(map(abs, worth))
+        if max(worth) <= search.value + search.slack:  # the best is among what is left out
+            assert search.bound >= max(worth) - 1e-12 * scale, seed
+            beaten += max(worth) > search.value + 1e-9 * scale
+    assert beaten
+
+
+def test_sizes_of_clusters_hold() -> None:
+    """Of four users two and two, or one and three, whatever the best clusters without limits are."""
+    binds = 0
+    for seed in range(6):
+        instance = drawn(seed).with_clusters(np.zeros(4, dtype=np.int64)).replace(cluster_size_max=None)
+        free = instance.replace(max_clusters=2, cluster_size_min=1)
+        for least, most in ((2, 2), (1, 3)):
+            limited = free.replace(cluster_size_min=least, cluster_size_max=most)
+            best = max(joint_optimum(limited, labels) for labels in partitions(limited))
+            result = Subsets().solve(Full(limited), LIMITS)
+            assert result.decision is not None and result.termination is Termination.OPTIMAL
+            scored = Full(limited).evaluate(result.decision)
+            assert scored.feasible and scored.objective == pytest.approx(best, rel=1e-9), (seed, least)
+            binds += best < max(joint_optimum(free, labels) for labels in partitions(free)) - 1e-9
+    assert binds
