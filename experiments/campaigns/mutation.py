@@ -55,6 +55,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "solvers/joint/coupling_search.py": _JOINT,
     "solvers/joint/step_tables.py": _JOINT,
     "solvers/joint/bound_steps.py": _JOINT,
+    "solvers/joint/sums.py": ("tests/solvers/joint/test_sums.py",),
     "solvers/joint/whole.py": _WHOLE,
     "solvers/joint/whole_sms.py": _WHOLE,
     "solvers/full/subsets.py": ("tests/solvers/full/test_subsets.py", *_WHOLE),

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hisopt.solvers.joint import sums
+
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.solvers.base import Deadline
@@ -87,7 +89,7 @@ def vertices(
     points, value = _values(members, common, deadline)
     user, length, rise, slope = _edges(members, points, value)
     labels = members.labels[user]
-    bottom, total = (np.bincount(members.labels, value[:, k], members.count) for k in (0, -1))
+    bottom, total = (sums.by_label(value[:, k], members.labels, members.count) for k in (0, -1))
     last = np.append((labels[1:] != labels[:-1]) | (slope[1:] != slope[:-1]), True)[: len(labels)]
     ends = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=members.count))])
     left = np.empty(
@@ -97,7 +99,7 @@ def vertices(
     for first, end in itertools.pairwise(ends):
         if first < end:
             left[end - 1], rest[end - 1] = 0.0, 0
-            np.cumsum(rise[first + 1 : end][::-1], out=left[first : end - 1][::-1])
+            left[first : end - 1] = sums.cumulative(rise[first + 1 : end][::-1])[::-1]
             np.cumsum(length[first + 1 : end][::-1], out=rest[first : end - 1][::-1])
     cluster = np.concatenate([np.arange(members.count), labels[last]])
     edge = np.concatenate([bounds[0] * sizes, bounds[-1] * sizes[labels[last]] - rest[last]])

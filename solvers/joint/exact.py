@@ -35,7 +35,7 @@ class JointExact(Solver[Joint]):
 
     ``bound`` includes a margin for rounding, so that no objective that `hisopt.evaluate` computes in floating point
     should lie above it: (32 + 4 sqrt(N)) 2^-52 times the size of the terms, 2 N w1 max |Q| + |U|. Sums of N terms err
-    by about sqrt(N) units in the last place; the costs of a decision near the optimum are at most N w1 max |Q| - U.
+    by at most about sqrt(N) units in the last place; the costs of a decision near the optimum are at most N w1 max |Q| - U.
 
     When the tables alone outlast the limit, the decision is one plan for all, and the bound what the users' quality
     and their fewest device steps allow with the server for free.
@@ -92,7 +92,12 @@ class JointExact(Solver[Joint]):
 
 def rounding_margin(instance: Instance, value: float) -> float:
     """How far rounding can move the bound or an objective near ``value``; see `JointExact`."""
-    return 2.0**-52 * (32 + 4 * float(np.sqrt(instance.users))) * (2 * most_quality(instance) + abs(value))
+    return lost_in_sums(instance.users) * (2 * most_quality(instance) + abs(value))
+
+
+def lost_in_sums(users: int) -> float:
+    """What sums over N users may lose, relative to their terms: (32 + 4 sqrt(N)) 2^-52; see `hisopt.solvers.joint.sums`."""
+    return 2.0**-52 * (32 + 4 * float(np.sqrt(users)))
 
 
 def most_quality(instance: Instance) -> float:

@@ -28,7 +28,7 @@ from hisopt.equations import (
     similarity_bins,
     transmission_cost,
 )
-from hisopt.solvers.joint import bound_steps
+from hisopt.solvers.joint import bound_steps, sums
 
 if TYPE_CHECKING:
     from hisopt.arrays import BoolArray, FloatArray, IntArray
@@ -195,7 +195,7 @@ def _candidates(
     starts = np.concatenate([[0], np.cumsum(sizes)])
     rest = np.zeros(len(saved) + 1)  # d_n summed from a user to his cluster's last, who has the smallest
     for first, end in itertools.pairwise(starts):
-        np.cumsum(saved[first:end][::-1], out=rest[first:end][::-1])
+        rest[first:end] = sums.cumulative(saved[first:end][::-1])[::-1]
     ends = np.flatnonzero(np.append((labels[1:] != labels[:-1]) | (saved[1:] != saved[:-1]), True))
     if span == 0:
         ends = ends[:0]
@@ -240,7 +240,7 @@ def _sum_prefix_maxima(members: Members, order: IntArray, labels: IntArray, dead
         np.maximum.accumulate(value, axis=1, out=value)
         here = labels[part]
         heads = np.flatnonzero(np.append(True, here[1:] != here[:-1]))
-        total[here[heads]] += np.add.reduceat(value, heads, axis=0)
+        total[here[heads]] += sums.between(value, heads)
     return total
 
 

@@ -15,7 +15,7 @@ from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination, 
 from hisopt.solvers.allocation.whole import MOST_SMS, marginal_allocation
 from hisopt.solvers.base import Deadline, Solver
 from hisopt.solvers.joint import scalar_coupling, step_tables
-from hisopt.solvers.joint.exact import most_quality
+from hisopt.solvers.joint.exact import lost_in_sums, most_quality
 from hisopt.solvers.joint.whole_sms import MOST_ENTRIES, Options, merge
 from hisopt.solvers.run.progress import Pace, report
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hisopt.instances import Instance
 
 _CLOSED = 1e-9  # relative; no search goes on below
-_ROUNDING = 1e-14  # of the sum of the numbers that are added up
 _QUICK = 3e7  # pairs of states and options up to which a merge comes before the bound with real SMs
 _REASONS = {
     Termination.TIME_LIMIT: "time ran out",
@@ -39,7 +38,7 @@ class JointExactInteger(Solver[Joint]):
 
     The optimum with real SMs is a bound that rounding its SMs often meets within 1e-6, above all where SMs are many; else
     a (max,+) dynamic program over the SMs in use, pruned by the price's bound, ends with the optimum. OPTIMAL means that
-    objective and bound are within 1e-6 relative; the bound holds a margin of 1e-14 of the numbers added up.
+    objective and bound are within 1e-6 relative; the bound holds a margin of (32 + 4 sqrt(N)) 2^-52 of the numbers added up.
     """
 
     name = "exact-integer"
@@ -136,7 +135,8 @@ class _Search:
         energy = edge_step_energy_cost(self.instance) * self.tables.work[options.index]
         gains = np.maximum.reduceat(np.where(kept, np.abs(options.gain) + 2 * energy, 0.0), options.starts).sum()
         ends = abs(self.dual) + abs(self.value) + abs(self.tables.constant)
-        return _ROUNDING * float(gains + 2 * most_quality(self.instance) + self.price * self.budget + ends)
+        terms = float(gains + 2 * most_quality(self.instance) + self.price * self.budget + ends)
+        return lost_in_sums(self.instance.users) * terms
 
     @property
     def loss(self) -> float:

@@ -10,6 +10,7 @@
 | refinement by `centroid` never ends on near-duplicates and antipodal rows | `test_clustering_edges.py`: refinement ends where gains are noise |
 | limits on sizes with M > N // min: diverging bounds; sizes that no partition meets searched for | `test_clustering_edges.py`: more clusters than sizes allow; sizes that no partition meets |
 | a useless device: bounds below feasible objectives | `test_joint_exact.py`: a useless device costs the others no digits |
+| thousands of users with equal devices: bounds 1e-12 below their own decisions, as sums drifted | `test_sums.py`: bounds of many equal users hold |
 | halves and 1.9e-9 counted as whole SMs | `test_whole_sms.py`: whole SMs are whole without tolerance |
 | phi of a cluster whose embeddings cancel: 1.144, or free | `test_clustering_edges.py`: a cluster that cancels; `tests/models/test_cancelling.py` |
 | lies of solvers that reach the parent: NaN, wrapped, masked and complex decisions, bounds that are none, forged answers | `test_liars.py`, one row a lie |

@@ -179,7 +179,7 @@ def test_without_an_sm_only_idle_options_are_left() -> None:
 
 
 def test_a_margin_wider_than_the_gap_allowed_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "_ROUNDING", 1e-3)
+    monkeypatch.setattr(whole, "lost_in_sums", lambda _: 1e-3)
     problem = Joint(gapped(), whole_sms=True)
     found, best = JointExactInteger().solve(problem, LIMITS), optimum(problem).value
     assert best is not None
@@ -201,7 +201,7 @@ def test_a_value_that_nearly_cancels_is_measured_by_its_parts(monkeypatch: pytes
         assert value is not None
         low, high = (weight, high) if value < 0 else (low, weight)
     problem = Joint(given.replace(weights=Weights(quality=high * (1 + 1e-7), delay=1.7, energy=0.45)), whole_sms=True)
-    monkeypatch.setattr(whole, "_ROUNDING", 1e-11)
+    monkeypatch.setattr(whole, "lost_in_sums", lambda _: 1e-11)
     found = JointExactInteger().solve(problem, LIMITS)
     assert found.decision is not None
     assert found.bound is not None
@@ -346,7 +346,7 @@ def test_the_margin_by_its_parts() -> None:
             own = [k for k in range(len(kept)) if options.cluster[k] == m and kept[k]]
             works = [(abs(options.gain[k]), int(search.tables.work[options.index[k]])) for k in own]
             gains += max((gain + 2 * energy * work for gain, work in works), default=0.0)
-        expected = 1e-14 * (gains + 2 * 3 * 0.8 * most + search.price * 3 + ends)
+        expected = (32 + 4 * math.sqrt(3)) / 2**52 * (gains + 2 * 3 * 0.8 * most + search.price * 3 + ends)
         assert search._margin(kept) == pytest.approx(expected, rel=1e-12)
     assert search.price > 0
     assert energy > 0
