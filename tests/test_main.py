@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import hisopt
+from hisopt.__main__ import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Call = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("solve", "compare", "report", "check", "benchopt", "train", "profile", "prompts", "fit")
@@ -28,16 +36,16 @@ def test_help_names_every_command_and_version_the_version() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_is_reached(name: str) -> None:
-    done = run("-m", "hisopt", name, "--help")
+def test_each_command_is_reached(name: str, call: Call) -> None:
+    done = call(main, name, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: hisopt")
     assert "--help" in done.stdout
 
 
-def test_options_alone_are_those_of_solve() -> None:
-    assert "exact-integer" in run("-m", "hisopt", "--list").stdout
-    done = run("-m", "hisopt", "nope")
+def test_options_alone_are_those_of_solve(call: Call) -> None:
+    assert "exact-integer" in call(main, "--list").stdout
+    done = call(main, "nope")
     assert done.returncode == 2
     assert done.stderr == f"hisopt: unknown command 'nope'; known are {', '.join(COMMANDS)}\n"
 
@@ -55,8 +63,11 @@ def test_the_citation_names_this_version_and_the_papers_by_the_titles_of_the_mod
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_says_the_version(name: str) -> None:
-    assert run("-m", f"hisopt.{name}", "--version").stdout == f"hisopt, version {hisopt.__version__}\n"
+def test_each_command_says_the_version(name: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``python -m hisopt.NAME`` runs it."""
+    monkeypatch.delitem(sys.modules, f"hisopt.{name}", raising=False)
+    done = call(lambda: runpy.run_module(f"hisopt.{name}", run_name="__main__", alter_sys=True), "--version")
+    assert (done.returncode, done.stdout) == (0, f"hisopt, version {hisopt.__version__}\n")
 
 
 SOLVE = ["--problem", "joint", "--sms", "real", "--solver", "no-sharing"]

