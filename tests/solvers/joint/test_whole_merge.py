@@ -335,16 +335,17 @@ def test_candidates_far_from_both_ends() -> None:
     inside = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        price, cost = float(10 ** rng.uniform(-3, 0)), 10 ** rng.uniform(1, 5, 2)
-        gain = 2 * np.sqrt(price * cost) + rng.uniform(0, 1, 2)
+        unit = 10.0 ** -(seed % 3 * 4)
+        price, cost = unit * float(10 ** rng.uniform(-3, 0)), unit * 10 ** rng.uniform(1, 5, 2)
+        gain = 2 * np.sqrt(price * cost) + unit * rng.uniform(0, 1, 2)
         options = of([(gain[0], cost[0], 1), (gain[1], cost[1], 2)], [(0, 0, 0)])
-        loss = float(10 ** rng.uniform(-2, 1))
+        loss = unit * float(10 ** rng.uniform(-2, 1))
         worths = [options.gain[k] - options.cost[k] / v - price * v for k in within(options, 0)]
         rho = np.max(worths) - np.max(worths, axis=0)
         found = options.candidates(price, 5000, loss)
         assert found is not None
         assert found[0][0].tolist() == v[rho <= loss].tolist()
-        np.testing.assert_allclose(found[1][0], rho[rho <= loss], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found[1][0], rho[rho <= loss], rtol=0, atol=1e-9 * unit)
         inside += found[0][0][0] > 10 and found[0][0][-1] < 4990
     assert inside > 20
     unpriced = of([(9, 8000, 1)]).candidates(0.0, 5000, 2.0)
