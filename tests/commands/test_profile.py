@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from hisopt.diffusion.calibration import SAME_FLOP, TABLE_FLOP, calibrated, load
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -118,9 +117,7 @@ def test_a_model_that_takes_guidance_as_an_input_runs_once_a_step(tmp_path: Path
 
 def test_a_profile_fills_the_models_parameters(tmp_path: Path, call: Call) -> None:
     (tmp_path / "config.json").write_text(json.dumps(TINY))
-    command = [sys.executable, "-m", "hisopt.profile", "--model", "config.json", "--resolution", "64", "--text-tokens",
-               "7", "--output", "p.json"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = call(main, "--model", "config.json", "--resolution", "64", "--text-tokens", "7", "--output", "p.json")
     assert done.returncode == 0, done.stderr
     step = 2 * sum(by_hand(TINY, 8, 7, 1))
     written = json.loads((tmp_path / "p.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from hisopt.text.extract import unshared_words
 from hisopt.text.negative import negative_prompts
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -210,8 +210,7 @@ def test_the_program_extracts(tmp_path: Path, call: Call) -> None:
     instance = PRESETS["small"].sample(0)
     assert instance.prompts is not None
     save(instance, tmp_path / "i.json")
-    command = [sys.executable, "-m", "hisopt.prompts", "i.json", "--output", "o.json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = call(main, "i.json", "--output", "o.json")
     assert done.returncode == 0, done.stderr
     assert "extract" in done.stdout
     found = json.loads((tmp_path / "o.json").read_text())
