@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutation_equivalents.toml")
 NAMED = Path(__file__).with_name("mutation_named.toml")
 _JOINT = (
+    "tests/solvers/joint/test_coupling_margins.py",
     "tests/solvers/joint/test_coupling_rules.py",
     "tests/solvers/joint/test_coupling_search.py",
     "tests/solvers/joint/test_step_tables.py",

@@ -157,13 +157,14 @@ def test_what_goes_from_a_cell_is_in_none_of_its_choices() -> None:
     assert closed > 5
 
 
-@pytest.mark.parametrize("moved", [0.0, 0.3])
-def test_a_state_goes_only_where_another_surely_beats_it(moved: float) -> None:
+@pytest.mark.parametrize(
+    ("moved", "error"), [(0.0, 0.0), (0.3, 0.15), (0.36, 0.24), (0.4, 0.26), (0.4, 0.25)]
+)  # on both sides of a step of the grid, and on it
+def test_a_state_goes_only_where_another_surely_beats_it(moved: float, error: float) -> None:
     rng = np.random.default_rng(0)
     for _ in range(60):
         size = int(rng.integers(1, 9))
         loads, gain = rng.integers(0, 9, size) / 4, rng.integers(0, 9, size) / 4
-        error = moved / 2
         kept = []
         for i in range(size):
             rivals = [
