@@ -199,9 +199,9 @@ def similarity_from_sums(
     return dot(np.arange(len(labels)), medoid[labels])
 
 
-def given_quality(instance: Instance | IccInstance) -> FloatArray:
-    """w1 Q_n(x) of each user for x = 0 .. x_max on the given clusters, shape (N, x_max + 1)."""
-    similarity = public_similarity(instance, instance.labels)
+def given_quality(instance: Instance | IccInstance, similarity: FloatArray | None = None) -> FloatArray:
+    """w1 Q_n(x) of each user for x = 0 .. x_max on the given clusters, shape (N, x_max + 1); phi_n where known already."""
+    similarity = public_similarity(instance, instance.labels) if similarity is None else similarity
     return np.asarray(instance.weights.quality * quality_table(instance.quality, similarity, instance.steps.common_max))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -163,8 +163,14 @@ class QualityTable(Data):
     @classmethod
     def published(cls, *, modules: bool = True) -> Self:
         """Return the table fitted to the published CLIP scores, with or without the SIM and NPI modules (iota)."""
-        data = json.loads((Path(__file__).parents[1] / "data" / "hiqm.json").read_text())
+        data = _fitted_quality()
         return cls(similarity=data["similarity"], coefficients=data["with_modules" if modules else "without_modules"])
+
+
+@cache
+def _fitted_quality() -> dict[str, list[Any]]:
+    data: dict[str, list[Any]] = json.loads((Path(__file__).parents[1] / "data" / "hiqm.json").read_text())
+    return data
 
 
 class PublicPrompt(Data):

@@ -135,10 +135,10 @@ class Scenario:
                 f"users: {self.users} exceeds the {len(corpus.prompts)} prompts of the corpus "
                 "(bring more with --prompts, or take the preset 'large')"
             )
-        names = sorted(set(corpus.subjects))
-        order = rng.permutation(len(names))
-        labels = np.array([names.index(subject) for subject in corpus.subjects])
-        for count in range(min(subjects, len(names)), len(names) + 1):
+        labels = corpus.labels
+        names = int(labels.max()) + 1
+        order = rng.permutation(names)
+        for count in range(min(subjects, names), names + 1):
             pool = np.flatnonzero(np.isin(labels, order[:count]))
             if len(pool) >= self.users:
                 break

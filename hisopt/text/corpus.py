@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
-    from hisopt.arrays import FloatArray
+    from hisopt.arrays import FloatArray, IntArray
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WIDTH = 384  # numbers in an embedding of that model
@@ -41,6 +41,12 @@ class Corpus:
     subjects: tuple[str, ...]
     negative_prompts: tuple[str, ...]
     embeddings: FloatArray
+
+    @cached_property
+    def labels(self) -> IntArray:
+        """Each prompt's subject by its place in the alphabet of subjects, shape (prompts,)."""
+        place = {subject: k for k, subject in enumerate(sorted(set(self.subjects)))}
+        return np.array([place[subject] for subject in self.subjects])
 
     def part(self, name: Literal["training", "validation", "judgement"]) -> Corpus:
         """Return the prompts of half of the subjects (training), of a quarter or of the other quarter of them.

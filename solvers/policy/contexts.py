@@ -12,6 +12,8 @@ from hisopt.text.corpus import shipped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor
+
     from hisopt.instances import IccInstance, Instance
     from hisopt.solvers.policy.settings import Settings
 
@@ -24,17 +26,28 @@ class Contexts:
     ) -> None:
         self.scenario, self.clustered, self.next_seed = settings.scenario, clustered, 1 + settings.seed * 1_000_003
         self.corpus = shipped().part("training") if settings.split_subjects else None
-        self.game = StepGame.of([self._draw() for _ in range(settings.instances)], torch.float32)
+        self.kind = settings.observation
+        self.game = self._fresh(settings.instances)
+        self.observe()
 
-    def _draw(self) -> Instance | IccInstance:
-        self.next_seed += 1
-        return self.clustered(self.scenario.sample(self.next_seed, self.corpus))
+    def _fresh(self, count: int) -> StepGame:
+        first, self.next_seed = self.next_seed + 1, self.next_seed + count
+        return StepGame.of(
+            [self.clustered(self.scenario.sample(first + k, self.corpus)) for k in range(count)], torch.float32
+        )
+
+    def observe(self) -> None:
+        """Compute what users see, ``seen`` (instances, N, features), anew."""
+        self.seen = self.game.observation(self.kind)
 
     def refresh(self, count: int, generator: torch.Generator) -> None:
         """Replace some instances by new ones."""
-        for place in torch.randperm(len(self.game), generator=generator)[:count].tolist():
-            self.game.put(place, StepGame.of([self._draw()], torch.float32))
+        places = torch.randperm(len(self.game), generator=generator)[:count]
+        if len(places):
+            fresh = self._fresh(len(places))
+            self.game.put(places, fresh)
+            self.seen[places] = fresh.observation(self.kind)
 
-    def draw(self, count: int, generator: torch.Generator) -> StepGame:
-        """Return instances at random, with repetition."""
-        return self.game.take(torch.randint(len(self.game), (count,), generator=generator))
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return which instances come next, at random, with repetition, shape (count,)."""
+        return torch.randint(len(self.game), (count,), generator=generator)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from hisopt.solvers.policy.kernels import choice, perceptrons, pick
 from hisopt.solvers.policy.step_game import OBSERVATIONS, StepGame
 
 if TYPE_CHECKING:
@@ -37,13 +38,16 @@ class AgentNetworks(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs."""
+        outputs = self.by_agent(inputs)
+        if len(outputs) == 1:
+            return outputs[0].T.reshape(*inputs.shape[:2], -1)
+        return outputs.permute(2, 0, 1)
+
+    def by_agent(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of inputs (B, N, inputs) as computed: (N, outputs, B), or (1, outputs, B N) if shared."""
         shared = len(self.weights[0]) == 1
-        hidden = inputs.reshape(1, -1, inputs.shape[2]) if shared else inputs.transpose(0, 1)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight)
-            if i < len(self.weights) - 1:
-                hidden = torch.tanh(hidden)
-        return hidden.reshape(*inputs.shape[:2], -1) if shared else hidden.transpose(0, 1)
+        columns = inputs.reshape(1, -1, inputs.shape[2]).mT if shared else inputs.permute(1, 2, 0)
+        return perceptrons(columns, tuple(self.weights), tuple(self.biases))
 
 
 class Policy(nn.Module):
@@ -70,64 +74,87 @@ class Policy(nn.Module):
 
     def scaled(self, game: StepGame) -> Tensor:
         """Return standardised observations, (B, N, features)."""
-        seen = game.observation(self.settings.observation).to(self.centre.dtype)
-        return (seen - self.centre) / self.spread
+        return self.scale(game.observation(self.settings.observation))
 
-    def fit_scale(self, game: StepGame) -> None:
-        """Set the scale of observations from instances."""
-        seen = game.observation(self.settings.observation).to(self.centre.dtype).flatten(0, 1)
+    def scale(self, seen: Tensor) -> Tensor:
+        """Return observations standardised."""
+        return (seen.to(self.centre.dtype) - self.centre) / self.spread
+
+    def fit_scale(self, seen: Tensor) -> None:
+        """Set the scale of observations (B, N, features) from some."""
+        seen = seen.to(self.centre.dtype).flatten(0, 1)
         self.centre.copy_(seen.mean(dim=0))
         self.spread.copy_(seen.std(dim=0).clamp(min=1e-6))
 
-    def _logits(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        common, edge = self.actor(observation).split((self.values_common, self.values_edge), dim=2)
-        allowed = self.allowed.any(dim=1).to(common.device)
-        return common.masked_fill(~allowed, -torch.inf).log_softmax(dim=2), edge
-
-    def _edge_logits(self, edge: Tensor, common: Tensor) -> Tensor:
-        if bool(self.allowed.all()):
-            return edge.log_softmax(dim=2)
-        return edge.masked_fill(~self.allowed.to(edge.device)[common], -torch.inf).log_softmax(dim=2)
-
     @torch.no_grad()
     def act(
-        self, observation: Tensor, generator: torch.Generator | None = None, groups: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, observation: Tensor, generator: torch.Generator | None = None, groups: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Return x, y (B, N) and their log-probability: sampled, or the most likely ones without a generator.
 
-        Users of the same group (B, N) draw with the same random numbers, each from its own distribution.
+        Users of the same group (B, N) draw with the same random numbers, each from its own distribution. ``places`` says
+        which of the observations each of the B decision points sees, where these repeat.
         """
-        common_logits, edge = self._logits(observation)
-        common = _pick(common_logits, generator, groups)
-        edge_logits = self._edge_logits(edge, common)
-        index = _pick(edge_logits, generator, groups)
-        log_probability = _at(common_logits, common) + _at(edge_logits, index)
-        return common, index + self.limits.edge_min, log_probability
+        rows = self._rows(places)
+        logits, raw = self._logits(observation)
+        shape = (len(observation if places is None else places), observation.shape[1])
+        draws: list[Tensor | None] = [None, None]
+        if generator is not None:
+            numbers = 1 - torch.rand(2, *shape, generator=generator, device=observation.device)
+            if groups is not None:
+                numbers = numbers.gather(2, groups.expand_as(numbers))
+            draws = [self._by_agent(part) for part in numbers]
+        common = pick(logits, draws[0], rows)
+        edge_logits, edge_rows = self._edge_logits(raw, common, rows)
+        edge = pick(edge_logits, draws[1], edge_rows)
+        log_probability = choice(logits, common, rows)[0] + choice(edge_logits, edge, edge_rows)[0]
+        common, edge, log_probability = (self._by_user(part, shape) for part in (common, edge, log_probability))
+        return common, edge + self.limits.edge_min, log_probability
 
-    def judge(self, observation: Tensor, common: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-probability and the entropy of actions, (B, N); y's entropy is that given x."""
-        common_logits, raw = self._logits(observation)
-        edge_logits = self._edge_logits(raw, common)
-        log_probability = _at(common_logits, common) + _at(edge_logits, edge - self.limits.edge_min)
-        return log_probability, _entropy(common_logits) + _entropy(edge_logits)
+    def judge(
+        self, observation: Tensor, common: Tensor, edge: Tensor, places: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the log-probability and the entropy of actions, (B, N); y's entropy is that given x; ``places`` as `act`."""
+        rows = self._rows(places)
+        logits, raw = self._logits(observation)
+        x, y = self._by_agent(common), self._by_agent(edge - self.limits.edge_min)
+        edge_logits, edge_rows = self._edge_logits(raw, x, rows)
+        first, second = choice(logits, x, rows), choice(edge_logits, y, edge_rows)
+        log_probability, entropy = (self._by_user(a + b, common.shape) for a, b in zip(first, second, strict=True))
+        return log_probability, entropy
 
-    def value(self, observation: Tensor) -> Tensor:
-        """Return each critic's value, (B, N)."""
-        return self.critic(observation).squeeze(2)  # type: ignore[no-any-return]
+    def value(self, observation: Tensor, places: Tensor | None = None) -> Tensor:
+        """Return each critic's value, (B, N); ``places`` as `act`."""
+        value = self.critic.by_agent(observation)[:, 0]
+        rows = self._rows(places)
+        count = len(observation) if places is None else len(places)
+        return self._by_user(value if rows is None else value.index_select(1, rows), (count, observation.shape[1]))
 
+    # agents first: (N, B), or (1, B N) where all share one network; such tensors have the rows last
 
-def _pick(logits: Tensor, generator: torch.Generator | None, groups: Tensor | None) -> Tensor:
-    if generator is None:
-        return logits.argmax(dim=2)
-    noise = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
-    if groups is not None:
-        noise = noise.gather(1, groups.unsqueeze(2).expand_as(logits))
-    return (logits - (-noise.log()).log()).argmax(dim=2)  # Gumbel
+    def _by_agent(self, values: Tensor) -> Tensor:
+        return values.reshape(1, -1) if self.settings.shared else values.T
 
+    def _by_user(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return values.reshape(shape) if self.settings.shared else values.T
 
-def _at(logits: Tensor, index: Tensor) -> Tensor:
-    return logits.gather(2, index.unsqueeze(2)).squeeze(2)
+    def _rows(self, places: Tensor | None) -> Tensor | None:
+        if places is None or not self.settings.shared:
+            return places
+        return (places[:, None] * self.users + torch.arange(self.users, device=places.device)).flatten()
 
+    def _logits(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of x and of y without regard to x, shapes (agents, X, rows) and (agents, Y, rows)."""
+        common, edge = torch.split(self.actor.by_agent(observation), [self.values_common, self.values_edge], dim=1)
+        allowed = self.allowed.any(dim=1)
+        if not allowed.all():
+            common = common.masked_fill(~allowed.to(common.device)[:, None], -torch.inf)
+        return common, edge
 
-def _entropy(logits: Tensor) -> Tensor:
-    return -(logits.exp() * logits.clamp(min=-1e9)).sum(dim=2)
+    def _edge_logits(self, edge: Tensor, common: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Logits of y given x, and the rows of them that decision points see: all alike where y is free of x."""
+        if self.allowed.all():
+            return edge, rows
+        edge = edge if rows is None else edge.index_select(2, rows)
+        return edge.masked_fill(~self.allowed.to(edge.device)[common].mT, -torch.inf), None

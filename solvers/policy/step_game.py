@@ -114,12 +114,12 @@ class StepGame:
         """Return the game on a device."""
         return self._mapped(lambda tensor: tensor.to(device))
 
-    def put(self, index: int, other: StepGame) -> None:
-        """Overwrite one instance by the first of another game."""
+    def put(self, index: Tensor, other: StepGame) -> None:
+        """Overwrite the instances of an index by another game's."""
         for name in (f.name for f in fields(self)):
             mine = getattr(self, name)
             if isinstance(mine, Tensor):
-                mine[index] = getattr(other, name)[0].to(mine)
+                mine[index] = getattr(other, name).to(mine)
 
     # what clusters do
 
@@ -244,8 +244,9 @@ def _row(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     delay, energy = transmission(instance)
     sent = instance.weights.delay * delay + instance.weights.energy * energy
+    similarity = public_similarity(instance, instance.labels)
     return {
-        "quality": given_quality(instance),
+        "quality": given_quality(instance, similarity),
         "gain_common": gain_common,
         "gain_edge": gain_edge,
         "constant": -(sent + all_steps),
@@ -253,7 +254,7 @@ def _row(
         "wait": wait,
         "power": power,
         "step": step,
-        "similarity": public_similarity(instance, instance.labels),
+        "similarity": similarity,
         "device": device,
         "budget": np.float64(budget),
     }

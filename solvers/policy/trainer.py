@@ -40,7 +40,7 @@ class Trainer:
         settings = self.settings
         seed = settings.seed
         self.policy = Policy(settings, self.contexts.scenario.steps, self.contexts.scenario.users, seed)
-        self.policy.fit_scale(self.contexts.game)
+        self.policy.fit_scale(self.contexts.seen)
         self.policy.to(self.device)
         self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate, eps=1e-5, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
@@ -66,29 +66,38 @@ class Trainer:
 
     def _collect(self) -> dict[str, Tensor]:
         settings = self.settings
-        game = self.contexts.draw(settings.batch, self.generator).to(self.device)
-        observation = self.policy.scaled(game)
-        groups = torch.arange(game.users, device=self.device).expand_as(game.clusters)
-        together = torch.rand(len(game), 1, generator=self.sampler, device=self.device) < settings.together
-        groups = torch.where(together, game.clusters, groups)
-        common, edge, log_probability = self.policy.act(observation, self.sampler, groups)
+        drawn = self.contexts.draw(settings.batch, self.generator)
+        game = self.contexts.game.take(drawn).to(self.device)
+        distinct, places = drawn.to(self.device).unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        observation = self.policy.scale(self.contexts.seen.to(self.device)[distinct])
+        groups = None
+        if settings.together > 0:
+            together = torch.rand(len(game), 1, generator=self.sampler, device=self.device) < settings.together
+            groups = torch.where(together, game.clusters, torch.arange(game.users, device=self.device))
+        common, edge, log_probability = self.policy.act(observation, self.sampler, groups, places)
         raw = game.reward(settings.reward, common, edge)
         rows = (settings.horizon, settings.batch // settings.horizon)
         reward = self.rewards(raw.reshape(*rows, -1)) if settings.normalise_rewards else raw
         with torch.no_grad():
-            value = self.policy.value(observation)
+            value = self.policy.value(observation, places)
         # the state after the last is one more draw from the same contexts: the mean value stands for it
         after = value.mean(dim=0, keepdim=True).expand(1, rows[1], -1)
         values = torch.cat([value.reshape(*rows, -1), after])
         advantage = advantages(reward.reshape(*rows, -1), values, settings.discount, settings.gae_lambda)
         advantage = advantage.reshape(settings.batch, -1)
-        return {"observation": observation, "common": common, "edge": edge, "log_probability": log_probability,
-                "value": value, "advantage": advantage, "target": advantage + value, "raw": raw}  # fmt: skip
+        return {"observation": observation, "places": places, "common": common, "edge": edge,
+                "log_probability": log_probability, "value": value, "advantage": advantage,
+                "target": advantage + value, "raw": raw}  # fmt: skip
 
     def _parts(self, batch: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-        order = torch.randperm(self.settings.batch, generator=self.generator).to(self.device)
+        """Minibatches at random, draws of the same instance side by side: its observation is then judged only once."""
+        observation, places = batch["observation"], batch["places"]
+        order = torch.randperm(len(observation), generator=self.generator).to(self.device)[places].argsort()
+        drawn = {name: tensor for name, tensor in batch.items() if name not in ("observation", "places", "raw")}
         for index in order.chunk(self.settings.minibatches):
-            yield {name: tensor[index] for name, tensor in batch.items()}
+            distinct, within = places[index].unique_consecutive(return_inverse=True)  # type: ignore[no-untyped-call]
+            seen = {"observation": observation[distinct], "places": within}
+            yield seen | {name: tensor[index] for name, tensor in drawn.items()}
 
     def _learn(self, part: dict[str, Tensor], entropy_weight: float) -> list[float]:
         settings, advantage = self.settings, part["advantage"]
@@ -96,13 +105,13 @@ class Trainer:
             axes = (0, 1) if settings.shared else (0,)
             deviation = advantage.std(dim=axes, keepdim=True, unbiased=False)
             advantage = (advantage - advantage.mean(dim=axes, keepdim=True)) / (deviation + 1e-8)
-        log_probability, entropy = self.policy.judge(part["observation"], part["common"], part["edge"])
+        log_probability, entropy = self.policy.judge(part["observation"], part["common"], part["edge"], part["places"])
         ratio = (log_probability - part["log_probability"]).exp()
         gain = ratio * advantage
         if settings.clip is not None:
             gain = torch.minimum(gain, ratio.clamp(1 - settings.clip, 1 + settings.clip) * advantage)
         policy_loss = -gain  # (34)
-        value = self.policy.value(part["observation"])
+        value = self.policy.value(part["observation"], part["places"])
         value_loss = (value - part["target"]) ** 2
         if settings.value_clip is not None:
             near = part["value"] + (value - part["value"]).clamp(-settings.value_clip, settings.value_clip)
@@ -167,6 +176,7 @@ class Trainer:
         self.sampler.set_state(tensors["sampler"])
         for name, tensor in storage.part_of(tensors, "game.").items():
             getattr(self.contexts.game, name).copy_(tensor)
+        self.contexts.observe()
         if progress["best_score"] is not None:
             self.best, self.best_score = storage.part_of(tensors, "best."), progress["best_score"]
         self.done, self.history = progress["done"], progress["history"]

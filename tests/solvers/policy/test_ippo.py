@@ -176,7 +176,7 @@ def test_independent_agents_do_not_move_each_other() -> None:
     trainer = Trainer(settings, Contexts(settings, clustered))
     batch = trainer._collect()
     trainer.policy.zero_grad()
-    log_probability, _ = trainer.policy.judge(batch["observation"], batch["common"], batch["edge"])
+    log_probability, _ = trainer.policy.judge(*(batch[name] for name in ("observation", "common", "edge", "places")))
     log_probability[:, 0].sum().backward()
     for parameter in trainer.policy.actor.parameters():
         assert parameter.grad is not None
