@@ -465,6 +465,21 @@ def test_real_sms_round_to_an_incumbent(monkeypatch: pytest.MonkeyPatch) -> None
     assert free.bound >= free.value
 
 
+def test_the_sms_that_are_rounded_are_those_of_the_real_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters of two and three users work on one step, the third idles."""
+    search = searched(tiny([0, 0, 1, 1, 1, 2], [2.0] * 6, 7))
+    tables = search.tables
+    choice = np.array(
+        [int(np.flatnonzero(tables.work[a:b] == w)[0]) + a for a, b, w in [(0, 2, 1), (2, 4, 1), (4, 6, 0)]]
+    )
+    answer, asked = SimpleNamespace(bound=0.0, value=-1.0, choice=choice), []
+    monkeypatch.setattr(whole.scalar_coupling, "maximise", lambda *_, **__: answer)
+    monkeypatch.setattr(whole, "marginal_allocation", lambda *given: asked.append(given))
+    search._real(Deadline(LIMITS))
+    ((cost, budget, busy),) = asked
+    assert (cost.tolist(), budget, busy.tolist()) == (pytest.approx([2, 3, 0], rel=1e-14), 7, [True, True, False])
+
+
 def test_pairs_that_a_merge_forms() -> None:
     def sizes(*counts: int) -> list[np.ndarray]:
         return [np.zeros(count, dtype=np.int64) for count in counts]
