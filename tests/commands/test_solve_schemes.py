@@ -26,6 +26,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *wo
     return code, out.out, out.err
 
 
+@pytest.mark.usefixtures("solved_here")
 def test_schemes_are_compared_on_one_instance(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,6 +42,7 @@ def test_schemes_are_compared_on_one_instance(
     assert len({row["hash"] for row in rows.values()}) == 1
 
 
+@pytest.mark.usefixtures("solved_here")
 def test_a_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     words = ("--scheme", "cfis", "--scheme", "his", "--solver", "greedy", "--seed", "1", "--seed", "2")
     code, out, _ = run(capsys, monkeypatch, *words)
@@ -82,6 +84,7 @@ def test_solves_run_in_processes_of_their_own_and_one_that_fails_leaves_the_othe
     assert all(bool(r["message"]) == (r["utility"] is None) for r in records)
 
 
+@pytest.mark.usefixtures("solved_here")
 def test_the_table_fits_a_terminal_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +95,7 @@ def test_the_table_fits_a_terminal_of_80_columns(
     assert "…" not in out
 
 
+@pytest.mark.usefixtures("solved_here")
 def test_weights_modules_and_public_prompts_change_what_is_solved(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
