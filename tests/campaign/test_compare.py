@@ -7,16 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hisopt.campaign import records
 from hisopt.campaign.plan import Plan, read_plan
+from hisopt.commands.compare import main
 from hisopt.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Call = Callable[..., subprocess.CompletedProcess[str]]
 
 SHORT = (
     "--preset",
@@ -38,21 +43,17 @@ def command(folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "hisopt.compare", *arguments, "--records", str(folder)]
 
 
-def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, check=False)
-
-
-def test_killed_and_resumed_nothing_is_lost_or_run_twice(tmp_path: Path) -> None:
+def test_killed_and_resumed_nothing_is_lost_or_run_twice(tmp_path: Path, call: Call) -> None:
     folder = tmp_path / "records"
     process = subprocess.Popen(command(folder, *SHORT), stderr=subprocess.DEVNULL)
     while process.poll() is None and not any(f.stat().st_size for f in folder.glob("*.jsonl")):
-        pass
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     first = [record["key"] for record in records.read([folder])]
     with open(next(folder.glob("*.jsonl")), "ab") as file:  # cut short, as by a full disk
         file.write(b'{"key": "half')
-    done = compare(folder, *SHORT)
+    done = subprocess.run(command(folder, *SHORT), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     keys = [
         json.loads(line)["key"]
@@ -61,7 +62,7 @@ def test_killed_and_resumed_nothing_is_lost_or_run_twice(tmp_path: Path) -> None
         if '"half' not in line
     ]
     assert len(keys) == len(set(keys)) == 16 and set(first) <= set(keys)
-    again = compare(folder, *SHORT)
+    again = call(main, *SHORT, "--records", str(folder))
     assert again.stderr.splitlines()[-1].startswith("0 solved, 16 known")
 
 
@@ -151,7 +152,7 @@ def test_options_of_solvers_reach_them_and_tell_records_apart(tmp_path: Path) ->
         assert runner.run(found[1].problem, found[1].solver).objective is not None
 
 
-def test_dry_run_says_how_many_and_how_long(tmp_path: Path) -> None:
-    done = compare(tmp_path / "none", *SHORT, "--dry-run")
+def test_dry_run_says_how_many_and_how_long(tmp_path: Path, call: Call) -> None:
+    done = call(main, *SHORT, "--records", str(tmp_path / "none"), "--dry-run")
     assert done.stdout.startswith("16 solves to do, 0 records there; at most 48 s with 1 at a time")
     assert not (tmp_path / "none").exists()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from made_records import made
 
+from hisopt.__main__ import main
 from hisopt.campaign.plan import Plan, read_plan
 from hisopt.commands.campaign import tasks
 from hisopt.commands.optimality import residuals
@@ -22,12 +23,15 @@ from hisopt.reporting.reruns import campaign_of, lines_of
 from hisopt.reporting.tables import to_csv, to_latex, to_markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    Call = Callable[..., subprocess.CompletedProcess[str]]
 
-def report(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hisopt", "report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+@pytest.fixture
+def report(call: Call) -> Call:
+    return lambda *arguments: call(main, "report", *map(str, arguments))
 
 
 def written(folder: Path, records: list[dict[str, Any]]) -> Path:
@@ -36,9 +40,10 @@ def written(folder: Path, records: list[dict[str, Any]]) -> Path:
     return folder
 
 
-def test_the_command_writes_a_page_and_tables(tmp_path: Path) -> None:
+def test_the_command_writes_a_page_and_tables(tmp_path: Path, report: Call) -> None:
     folder = written(tmp_path / "records", made())
-    done = report(folder, "-o", tmp_path / "page.html")
+    command = [sys.executable, "-m", "hisopt", "report", folder, "-o", tmp_path / "page.html"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "32 records, 4 solvers" in done.stderr
     text = (tmp_path / "page.html").read_text()
@@ -48,7 +53,7 @@ def test_the_command_writes_a_page_and_tables(tmp_path: Path) -> None:
     assert [row["best"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["8", "4", "0", "0"]
 
 
-def test_contradictions_end_with_1_and_bad_input_with_2(tmp_path: Path) -> None:
+def test_contradictions_end_with_1_and_bad_input_with_2(tmp_path: Path, report: Call) -> None:
     records = made()
     records[3]["objective"] = 1.2
     folder = written(tmp_path / "records", records)
