@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hisopt.instances import Instance, StepLimits
     from hisopt.solvers.base import Deadline
 
-_CHUNK = 1 << 15  # users whose quality tables are in memory at a time
+_CHUNK = 1 << 12  # users whose quality tables are in memory at a time
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ from hisopt.result import Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Solver
 from hisopt.solvers.joint.exact import with_optimal_sms
 
+MOST_DOUBTS = 20  # a million combinations
+
 
 @dataclass(frozen=True)
 class LearnedPrices(Solver[Joint]):
-    """A policy for every N, M, weights and step limits: clusters reply to learned loads of the others, then to real ones.
+    """A policy for every N, M, weights and step limits: a network picks each cluster's reply, and says where it doubts.
 
-    ``rounds`` of replies to the others' real loads follow the learned decision; with 0 it is the learned one alone.
+    Of all combinations of the ``doubts`` replies that come next in likelihood the one with the best utility is taken, which
+    is not learned; with 0 the decision is the network's alone.
     """
 
     name = "learned-prices"
@@ -30,12 +33,12 @@ class LearnedPrices(Solver[Joint]):
     requires = ("torch", "safetensors")
 
     policy: str = ""  # a file; the shipped one if empty
-    rounds: int = 1
+    doubts: int = 10
 
     def __post_init__(self) -> None:
         require_file(self.policy)
-        if self.rounds < 0:
-            raise InputError(f"rounds: is {self.rounds}, must be >= 0")
+        if not 0 <= self.doubts <= MOST_DOUBTS:
+            raise InputError(f"doubts: is {self.doubts}, must be from 0 to {MOST_DOUBTS}")
 
     def prepare(self) -> None:
         """Import torch."""
@@ -46,5 +49,5 @@ class LearnedPrices(Solver[Joint]):
         from hisopt.solvers.policy import prices
 
         shipped = str(resources.files("hisopt") / "data" / "prices.safetensors")
-        steps = prices.decide(prices.read(Path(self.policy or shipped)), problem.instance, self.rounds)
+        steps = prices.decide(prices.read(Path(self.policy or shipped)), problem.instance, self.doubts)
         return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.instance, *steps))

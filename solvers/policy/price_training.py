@@ -1,9 +1,8 @@
-"""How the policy for every size learns: decision points of all kinds, imitation of optima, then the coalition reward.
+"""How the policy for every size learns: decision points of all kinds, and the replies that are in their proven optima.
 
-Warm start: the loads that the others have at the exact optimum are known, so every point of the grid has a regret, and the
-network learns to avoid it. Then each cluster's reward is U minus U without its own server steps (the coalition reward)
-given what the others do by the policy itself: the gradient is that of the expected reward over all points of the grid at
-sampled others (an all-action policy gradient; Allen et al., Mean Actor Critic, arXiv 1709.00503). No critic is needed.
+Each cluster's reply in the optimum is a label; the loss is the labels' negative log-likelihood after every round of the
+network, the later the heavier. Likelihoods, not only the most likely reply, are what the decision needs: they say which
+replies to try (`hisopt.solvers.policy.doubts`). Nothing but the optima is learned from; no reward is sampled.
 """
 
 from __future__ import annotations
@@ -13,19 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hisopt.instances import Instance, StepLimits, Weights
 from hisopt.instances.scenario import PRESETS, Scenario
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint import scalar_coupling, step_tables
-from hisopt.solvers.policy.prices import PricePolicy, replies
+from hisopt.solvers.policy.doubts import settle
+from hisopt.solvers.policy.prices import Batch, PricePolicy, likelihoods
+from hisopt.solvers.policy.replies import Replies, replies
 from hisopt.text.corpus import Corpus, unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from hisopt.arrays import FloatArray
+    from hisopt.arrays import IntArray
 
 NOISE = 0.3  # length of what is added to a copy's unit embedding: similarity 0.96 on average
 
@@ -66,108 +66,84 @@ def any_scenario(rng: np.random.Generator) -> Scenario:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Decision points with their optima; tensors of shape (B, M, K) and (B, M), clusters that fill up are zero.
+    """Decision points with their optima.
 
-    ``best`` is each cluster's load at the optimum, (B, M); ``value`` the utility of replies' units at 1 (|U| V / S^2), (B,).
+    ``best`` is each cluster's reply at the optimum, shape (M,); ``worth`` the optimum above the clusters' first replies and
+    ``size`` |U|, both in the units of the replies.
     """
 
-    gain: Tensor
-    load: Tensor
-    share: Tensor
-    best: Tensor
-    value: Tensor
+    seen: Replies
+    best: IntArray
+    worth: float
+    size: float
 
-    def take(self, index: Tensor) -> Lesson:
-        """Return some of them."""
-        return Lesson(self.gain[index], self.load[index], self.share[index], self.best[index], self.value[index])
-
-
-def lesson(instances: list[Instance], most: int = 20) -> Lesson:
-    """Return decision points as tensors, optima proven to 1e-4 relative."""
-    rows = []
-    for instance in instances:
-        tables, budget = step_tables.for_instance(instance), instance.sm_budget
-        seen = replies(tables, budget)
-        found = scalar_coupling.maximise(
-            tables.gain, tables.load, tables.offsets, budget, constant=tables.constant, tolerance=1e-4, enough=1e-4
-        )
-        scale = max(float(np.maximum.reduceat(tables.load, tables.offsets[:-1]).sum()), 1e-300)
-        fill = [(0, most - len(seen.share))]
-        rows.append((
-            np.pad(seen.gain, [*fill, (0, 0)]), np.pad(seen.load, [*fill, (0, 0)]), np.pad(seen.share, fill),
-            np.pad(tables.load[found.choice] / scale, fill),
-            np.array(abs(found.value + tables.constant) * budget / scale**2),
-        ))  # fmt: skip
-    return Lesson(*(torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)))
+    def gap(self, reply: IntArray) -> float:
+        """Return the relative gap of one reply a cluster to the optimum's bound."""
+        rows = np.arange(len(reply))
+        value = self.seen.gain[rows, reply].sum() - self.seen.load[rows, reply].sum() ** 2
+        return float((self.worth - value) / max(self.size, 1e-300))
 
 
-def draws(count: int, seed: int, corpus: Corpus) -> list[Instance]:
-    """Return instances of all kinds with HAC's clusters, prompts from a corpus (enlarged to 200)."""
+def lesson(instance: Instance, tolerance: float = 1e-6) -> Lesson:
+    """Return a decision point; its optimum is proven to ``tolerance`` relative."""
+    tables, budget = step_tables.for_instance(instance), instance.sm_budget
+    seen = replies(tables, budget)
+    counts = seen.own.sum(axis=1)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    flat = seen.option[seen.own]
+    found = scalar_coupling.maximise(
+        tables.gain[flat], tables.load[flat], offsets, budget,
+        constant=tables.constant, tolerance=tolerance, enough=tolerance,
+    )  # fmt: skip
+    first = float(tables.gain[seen.option[:, 0]].sum())
+    return Lesson(seen, found.choice - offsets[:-1], (found.bound - first) * seen.unit,
+                  abs(found.bound + tables.constant) * seen.unit)  # fmt: skip
+
+
+def draws(count: int, seed: int, corpus: Corpus) -> Iterator[Instance]:
+    """Draw instances of all kinds with HAC's clusters, prompts from a corpus (enlarged to 200)."""
     rng, large = np.random.default_rng(seed), enlarged(corpus, 200, seed)
-    found = []
     for _ in range(count):
         instance = clustered(any_scenario(rng).sample(int(rng.integers(2**40)), large))
         assert isinstance(instance, Instance)
-        found.append(instance)
-    return found
+        yield instance
 
 
-def regret(part: Lesson, others: Tensor) -> Tensor:
-    """What each point of the grid loses a cluster, given the load of the others (B, M), over |U|; shape (B, M, K)."""
-    reward = part.gain - part.load**2 - 2 * others.unsqueeze(2) * part.load
-    lost = reward.amax(dim=2, keepdim=True) - reward
-    return torch.where(part.share.unsqueeze(2) > 0, lost / part.value[:, None, None].clamp(min=1e-9), 0.0)
+def capped_gap(policy: PricePolicy, points: list[Lesson], doubts: int = 0) -> float:
+    """Return the mean relative gap of a policy, where gaps above 10 % count as 10 %.
 
-
-def gaps(policy: PricePolicy, part: Lesson) -> FloatArray:
-    """Return the relative gap of the most likely points to the optimum that ``best`` has, shape (B,)."""
-    with torch.no_grad():
-        point = policy(part.gain, part.load, part.share).argmax(dim=2, keepdim=True)
-    return np.asarray(_short(part, point).numpy())
-
-
-def _short(part: Lesson, point: Tensor) -> Tensor:
-    gain, load = (v.gather(2, point).squeeze(2).double() for v in (part.gain, part.load))
-    best = part.best.double()
-    near = (part.load.double() - best.unsqueeze(2)).abs().argmin(dim=2, keepdim=True)
-    top = part.gain.gather(2, near).squeeze(2).double()
-    return ((top - gain).sum(dim=1) - best.sum(dim=1) ** 2 + load.sum(dim=1) ** 2) / part.value.double().clamp(min=1e-9)
+    Utilities pass through zero, and near it one gap would outweigh all others.
+    """
+    found = [one.gap(settle(one.seen, likelihoods(policy, one.seen), doubts)) for one in points]
+    return float(np.minimum(found, 0.1).mean())
 
 
 def fit(
     policy: PricePolicy,
-    points: Lesson,
+    points: list[Lesson],
     updates: int,
     seed: int = 0,
     *,
-    warm: float = 0.5,
-    batch: int = 256,
-    rate: float = 2e-3,
+    batch: int = 128,
+    rate: float = 3e-3,
     report: Callable[[int, float], None] = lambda *_: None,
 ) -> None:
-    """Train in place: a share ``warm`` of the updates imitates optima, the rest learns by the coalition reward."""
-    rng = torch.Generator().manual_seed(seed)
+    """Train in place by Adam, with a learning rate that rises for a twentieth of the updates and falls to zero."""
+    rng = np.random.default_rng(seed)
     optimiser = torch.optim.Adam(policy.parameters(), lr=rate, foreach=True)
     for done in range(updates):
-        left = 1 - done / updates
+        share = done / updates
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(left * 1.2, 1.0)
-        part = points.take(torch.randint(len(points.value), (batch,), generator=rng))
-        chance = policy(part.gain, part.load, part.share)
-        if done < warm * updates:
-            others = part.best.sum(dim=1, keepdim=True) - part.best
-            lost = regret(part, others)
-            near = -(chance - lost / 1e-3).logsumexp(dim=2)
-            loss = near.clamp(max=8).sum(dim=1).mean() + 20 * (chance.exp() * lost.clamp(max=1)).sum(dim=(1, 2)).mean()
-        else:
-            with torch.no_grad():
-                drawn = torch.multinomial(chance.exp().flatten(0, 1), 1, generator=rng).reshape(*chance.shape[:2], 1)
-                taken = part.load.gather(2, drawn).squeeze(2)
-            lost = regret(part, taken.sum(dim=1, keepdim=True) - taken)
-            entropy = -(chance.exp() * chance).sum(dim=(1, 2)).mean()
-            loss = 100 * (chance.exp() * lost.clamp(max=1)).sum(dim=(1, 2)).mean() - 1e-3 * left * entropy
+            group["lr"] = rate * min(20 * (share + 1 / updates), 1 - share)
+        part = [points[k] for k in rng.integers(len(points), size=batch)]
+        likely = policy.rounds(Batch.of([one.seen for one in part]))
+        starts = np.cumsum([0] + [count for one in part for count in one.seen.own.sum(axis=1)])[:-1]
+        label = torch.from_numpy(starts + np.concatenate([one.best for one in part]))
+        loss = torch.zeros(())
+        for chance in likely:
+            loss = loss / 2 - chance[label].sum() / batch
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimiser.step()
         report(done + 1, loss.item())

@@ -1,20 +1,22 @@
-"""A policy for every size: a network names each cluster the load of the others, and the cluster replies best to it.
+"""A policy for every size: a network says how likely each of a cluster's best replies is in the optimum.
 
-Clusters meet only in the total load S = sum sqrt(c_m W_m) of the joint problem: given the load Z of the others, the best
-reply of a cluster maximises ``gain - (2 Z load + load^2) / V`` over its own candidates (`hisopt.solvers.joint.step_tables`),
-and an optimum is a profile of best replies. What no cluster knows is Z. The policy learns it: each cluster observes what it
-would do at every Z of a fixed grid, in units of the largest total load, and the same of all clusters by means weighted with
-their shares of that load. Nothing in the network depends on N, M, V, the weights or the step limits. The means of what others
-do are the aggregation of mean-field policies; see Wu, Sun, Yang, arXiv 2204.13972, on what carries over between sizes.
+Clusters meet only in the total load S = sum sqrt(c_m W_m), and of each cluster only a few best replies can be in an optimum
+(`hisopt.solvers.policy.replies`). One pass finds the scalar lambda at which the loads it calls for sum to it. What it
+leaves open, where a cluster's load is a large part of S, the network settles: it sees what each reply loses at lambda and
+at the loads that the others are expected to have, in units of a cluster's usual load, and means over the replies of a
+cluster and over the clusters; then expects other loads, twice over (an unrolled mean field). Nothing in it depends on
+N, M, V, the weights or the step limits. On means in policies for every size see Wu, Sun, Yang, arXiv 2204.13972.
 
-Shapes: B instances, M clusters, K points of the grid.
+The decision is the most likely replies; or, the utility being a function of two sums, the best by utility of all combinations of
+the replies that come next in likelihood (``doubts``).
+
+Shapes: T replies (of all clusters of all instances in a batch), C clusters, B instances.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,8 @@ from torch import Tensor, nn
 from hisopt.errors import InputError
 from hisopt.files import write_bytes_atomically
 from hisopt.solvers.joint import step_tables
+from hisopt.solvers.policy.doubts import settle
+from hisopt.solvers.policy.replies import Replies, replies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,100 +37,142 @@ if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.instances import Instance
 
-FORMAT = "hisopt price policy 1"
-GRID = (np.arange(64) / 63) ** 1.5  # Z in units of the largest total load; denser where replies change most
-_HIDDEN = 96
-_SMALLEST = 1e-300
+FORMAT = "hisopt price policy 2"
+_HIDDEN = 32
+_ROUNDS = 2
+_SEEN = 11  # numbers that a reply is described by
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
-class Replies:
-    """What the clusters of one instance would do at every point of the grid.
+class Batch:
+    """Replies of some instances: gain and load in the units of `Replies`, shape (T,); price, shape (B,).
 
-    Attributes
-    ----------
-    gain, load
-        In units of S^2 / V and of S, the largest total load; shapes (M, K). Gains count from the last point's.
-    share
-        Each cluster's largest load over S, shape (M,).
-    option
-        The candidate of the tables, shape (M, K).
+    ``cluster`` names the cluster of each reply, shape (T,), and ``instance`` the instance of each cluster, shape (C,).
     """
 
-    gain: FloatArray
-    load: FloatArray
-    share: FloatArray
-    option: IntArray
+    gain: Tensor
+    load: Tensor
+    price: Tensor
+    cluster: Tensor
+    instance: Tensor
+
+    @classmethod
+    def of(cls, found: list[Replies]) -> Batch:
+        """Return a batch of the replies of instances."""
+        counts = np.concatenate([one.own.sum(axis=1) for one in found])
+        sizes = [len(one.own) for one in found]
+        return cls(
+            torch.from_numpy(np.concatenate([one.gain[one.own] for one in found])).float(),
+            torch.from_numpy(np.concatenate([one.load[one.own] for one in found])).float(),
+            torch.tensor([one.price for one in found]),
+            torch.from_numpy(np.repeat(np.arange(len(counts)), counts)),
+            torch.from_numpy(np.repeat(np.arange(len(found)), sizes)),
+        )
 
 
-def replies(tables: step_tables.StepTables, budget: float) -> Replies:
-    """Return the best replies of an instance's clusters on the grid; ``budget`` is V > 0."""
-    heads = tables.offsets[:-1]
-    most = np.maximum.reduceat(tables.load, heads)
-    scale = max(float(most.sum()), _SMALLEST)
-    load = tables.load / scale
-    gain = tables.gain * (budget / max(scale * scale, _SMALLEST))
-    alone = gain - load * load
-    groups = np.repeat(np.arange(len(heads)), np.diff(tables.offsets))
-    option = np.empty((len(heads), len(GRID)), dtype=np.int64)
-    places = np.arange(len(gain))
-    for k, others in enumerate(GRID):
-        value = alone - (2 * others) * load
-        best = np.maximum.reduceat(value, heads)
-        hits = places[value == best[groups]]
-        owner = groups[hits]
-        option[owner[::-1], k] = hits[::-1]  # the first of equal ones stays
-    found = gain[option]
-    return Replies(found - found[:, -1:], load[option], most / scale, option)
+class _Groups:
+    """Sums, largest values and means over the replies of a cluster, and over the clusters of an instance."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.cluster, self.instance = batch.cluster, batch.instance
+        self.clusters, self.instances = len(batch.instance), len(batch.price)
+        one = torch.ones_like(batch.load)
+        self.replies = self.sum(one)  # of each cluster
+        self.size = self.total(torch.ones(self.clusters))  # clusters of each instance
+        self.whose = batch.instance[batch.cluster]  # each reply's instance
+
+    def sum(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self.clusters, *values.shape[1:]).index_add(0, self.cluster, values)
+
+    def total(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self.instances, *values.shape[1:]).index_add(0, self.instance, values)
+
+    def largest(self, values: Tensor) -> Tensor:
+        return values.new_full((self.clusters,), -torch.inf).scatter_reduce(0, self.cluster, values, "amax")
+
+    def behind(self, values: Tensor) -> Tensor:
+        """How far each reply is behind the best of its cluster, shape (T,)."""
+        return self.largest(values)[self.cluster] - values
+
+    def log_softmax(self, logits: Tensor) -> Tensor:
+        shifted = logits - self.largest(logits.detach())[self.cluster]
+        return shifted - self.sum(shifted.exp()).log()[self.cluster]
 
 
 class PricePolicy(nn.Module):
-    """The network: (B, M, K) replies to (B, M, K) log-probabilities of the points of the grid."""
+    """The network: a batch of replies to their log-probabilities, shape (T,)."""
 
     def __init__(self, hidden: int = _HIDDEN, seed: int = 0) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            points = len(GRID)
-            self.first = nn.Sequential(nn.Linear(4 * points + 4, hidden), nn.SiLU())
-            self.second = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU())
-            self.last = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, points))
+            self.first = nn.Sequential(nn.Linear(_SEEN, hidden), nn.SiLU())
+            self.replies = nn.ModuleList(nn.Linear(hidden + 4, hidden) for _ in range(_ROUNDS))
+            self.clusters = nn.ModuleList(nn.Linear(hidden, hidden, bias=False) for _ in range(_ROUNDS))
+            self.instances = nn.ModuleList(nn.Linear(hidden, hidden, bias=False) for _ in range(_ROUNDS))
+            self.last = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(_ROUNDS))
+            self.heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(_ROUNDS + 1))
+            for head in self.heads:  # untrained, it ranks replies by what they lose
+                nn.init.zeros_(head.weight)  # type: ignore[arg-type]
+                nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def forward(self, gain: Tensor, load: Tensor, share: Tensor) -> Tensor:
-        """Return log-probabilities; ``share`` (B, M) is 0 for clusters that only fill up a batch."""
-        total = load.sum(dim=1, keepdim=True)
-        worth = gain.sum(dim=1, keepdim=True)
-        like = torch.stack([
-            share, share.amax(dim=1, keepdim=True).expand_as(share),
-            (share**2).sum(dim=1, keepdim=True).expand_as(share), (share > 0).to(share).sum(dim=1, keepdim=True).log1p()
-            .expand_as(share) / 4,
-        ], dim=2)  # fmt: skip
-        others = (total - load).expand_as(load)
-        seen = torch.cat([load, torch.asinh(10 * gain), others, torch.asinh(10 * (worth - gain)), like], dim=2)
-        weight = share.unsqueeze(2)
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the log-probabilities after the last round."""
+        return self.rounds(batch)[-1]
+
+    def rounds(self, batch: Batch) -> list[Tensor]:
+        """Return log-probabilities before the first round and after each, which training judges all."""
+        groups = _Groups(batch)
+        gain, load, cluster, whose = batch.gain, batch.load, batch.cluster, groups.whose
+        span = groups.largest(load) - groups.sum(load) / groups.replies
+        usual = (groups.total(span**2) / groups.size).sqrt().clamp(min=_SMALLEST)
+        unit = usual[whose]
+        lost = groups.behind(gain - 2 * batch.price[whose] * load) / unit**2
+        likely = groups.log_softmax(-lost)
+        expected = groups.sum(likely.exp() * load)
+        chosen = groups.sum((lost <= 0) * load)
+        missing = (batch.price - groups.total(chosen)) / usual
+        seen = torch.stack([
+            *_near(lost), load / unit, (load - chosen[cluster]) / unit, (load - expected[cluster]) / unit,
+            (span[groups.cluster] / unit), torch.asinh(missing)[whose], batch.price[whose], usual[whose].log() / 4,
+            groups.replies[cluster].log() / 2,
+        ], dim=1)  # fmt: skip
         hidden = self.first(seen)
-        hidden = self.second(torch.cat([hidden, (weight * hidden).sum(dim=1, keepdim=True).expand_as(hidden)], dim=2))
-        hidden = self.last(torch.cat([hidden, (weight * hidden).sum(dim=1, keepdim=True).expand_as(hidden)], dim=2))
-        return hidden.log_softmax(dim=2)  # type: ignore[no-any-return]
+        found = [groups.log_softmax(self.heads[0](hidden).squeeze(1) - lost)]
+        for k in range(_ROUNDS):
+            chance = found[-1].exp()
+            expected = groups.sum(chance * load)
+            others = groups.total(expected)[batch.instance] - expected
+            regret = groups.behind(gain - load * (load + 2 * others[cluster])) / unit**2
+            own = groups.sum(chance.unsqueeze(1) * hidden)
+            mean = groups.total(own) / groups.size.unsqueeze(1)
+            told = self.clusters[k](own) + self.instances[k](mean)[batch.instance]
+            heard = self.replies[k](torch.cat([hidden, torch.stack([*_near(regret), chance], dim=1)], dim=1))
+            hidden = hidden + self.last[k](nn.functional.silu(heard + told[cluster]))
+            found.append(groups.log_softmax(self.heads[k + 1](hidden).squeeze(1) - regret))
+        return found
 
 
-@torch.no_grad()
-def decide(policy: PricePolicy, instance: Instance, rounds: int = 0) -> tuple[IntArray, IntArray]:
-    """Return x_n and y_n, shapes (N,): the replies to the most likely loads of the others, on the given clusters.
+def _near(lost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Describe losses >= 0 near 0 and far from it."""
+    return torch.tanh(lost), torch.tanh(10 * lost), (lost + 1e-4).log() / 4
 
-    In each of ``rounds`` the clusters then reply in turn to the loads that the others have: not learned, and never worse.
-    """
-    tables, budget = step_tables.for_instance(instance), instance.sm_budget
-    seen = replies(tables, budget)
-    gain, load, share = (torch.from_numpy(v).float()[None] for v in (seen.gain, seen.load, seen.share))
-    point = policy(gain, load, share)[0].argmax(dim=1).numpy()
-    choice = seen.option[np.arange(len(point)), point]
-    for _ in range(rounds):
-        for cluster, (first, end) in enumerate(pairwise(tables.offsets)):
-            others = tables.load[choice].sum() - tables.load[choice[cluster]]
-            own = tables.load[first:end]
-            choice[cluster] = first + int(np.argmax(tables.gain[first:end] - own * (own + 2 * others) / budget))
-    return tables.steps(choice)
+
+@torch.inference_mode()
+def likelihoods(policy: PricePolicy, seen: Replies) -> FloatArray:
+    """Return the log-probability of each reply, shape (M, R), -inf for repetitions."""
+    found = np.full(seen.own.shape, -np.inf)
+    found[seen.own] = policy(Batch.of([seen])).numpy()
+    return found
+
+
+def decide(policy: PricePolicy, instance: Instance, doubts: int = 0) -> tuple[IntArray, IntArray]:
+    """Return x_n and y_n, shapes (N,), on the given clusters; see `hisopt.solvers.policy.doubts.settle`."""
+    tables = step_tables.for_instance(instance)
+    seen = replies(tables, instance.sm_budget)
+    reply = settle(seen, likelihoods(policy, seen), doubts)
+    return tables.steps(seen.option[np.arange(len(reply)), reply])
 
 
 def write(policy: PricePolicy, path: Path, about: dict[str, object]) -> None:
