@@ -35,8 +35,10 @@ _JOINT = (
     "tests/experiments/test_edges.py",
 )
 _WHOLE = (
+    "tests/solvers/joint/test_whole_options.py",
     "tests/solvers/joint/test_whole_merge.py",
     "tests/solvers/joint/test_whole_search.py",
+    "tests/solvers/joint/test_whole_optima.py",
     "tests/solvers/joint/test_whole_sms.py",
     "tests/solvers/test_free_work.py",
     *_JOINT,
