@@ -33,11 +33,6 @@ settings.register_profile(
 settings.load_profile("fixed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what takes longest start first."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
-
-
 @pytest.fixture(scope="session")
 def small() -> Instance:
     """The default instance, with HAC's clusters and everyone's steps in the middle."""

@@ -32,7 +32,6 @@ REVEALED = [
 ]  # fmt: skip
 
 
-@pytest.mark.long
 def test_a_users_script_is_typed(tmp_path: Path) -> None:
     """The checkout's cache of mypy is used, so that the check of all modules that follows this one costs little more."""
     script = tmp_path / "script.py"
