@@ -169,8 +169,9 @@ class Options:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             half = room + np.sqrt(np.maximum(room**2 - 4 * price * cost, 0.0))
             first, last = 2 * cost / half, half / (2 * price) if price > 0 else np.full(len(near), np.inf)
-        first = np.clip(np.nan_to_num(np.floor(first) - 1, nan=1, posinf=budget), 1, budget)
-        last = np.clip(np.nan_to_num(np.ceil(last) + 1, nan=budget, posinf=budget), first, budget)
+        first, last = np.floor(first) - 1, np.ceil(last) + 1  # one to spare, for rounding
+        first = np.clip(np.nan_to_num(first, posinf=budget), 1, budget)
+        last = np.clip(np.nan_to_num(last, nan=budget, posinf=budget), first, budget)
         first, last = np.where(self.busy[near], first, 0), np.where(self.busy[near], last, 0)
         last = np.where(self.busy[near] & (cost == 0), first, last)
         lengths = (last - first + 1).astype(np.int64)
@@ -275,7 +276,8 @@ def _convolve(
 ) -> tuple[IntArray, FloatArray, IntArray] | None:
     """`_pair_all` over an array of all sums, one state or one option at a time; None where time is up."""
     base = int(used[0] + sms[0])
-    best = np.full(int(used[-1] + sms[-1]) - base + 1, np.inf)
+    span = int(used[-1] + sms[-1]) - base
+    best = np.full(span + 1, np.inf)
     which = np.zeros(len(best), dtype=np.int64)
     by_option = len(used) >= len(sms)
     shifts, costs = (sms - sms[0], lost) if by_option else (used - used[0], spent)
