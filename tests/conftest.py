@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hisopt import PRESETS, Instance
+from hisopt import PRESETS, Instance, Limits
 from hisopt.solvers.clustering.hac import average_linkage
+from hisopt.solvers.run.checks import Outcome, Run, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from hisopt.problems import Problem
+    from hisopt.solvers.base import Solver
 
     Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -67,3 +71,30 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
     yield run
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
+
+
+class HereAndNow:
+    """A runner that solves in this process, which saves the start of another."""
+
+    def __init__(self, limits: Limits, jobs: int = 1) -> None:
+        self.limits = limits
+
+    def __enter__(self) -> HereAndNow:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def run(self, problem: Problem, solver: Solver[Any]) -> Run:
+        return check(problem, solver, self.limits, Outcome(solver.solve(problem, self.limits), 0.0))
+
+    def run_all(self, tasks: Any) -> Iterator[Run]:
+        for problem, solver in tasks:
+            yield self.run(problem, solver)
+
+
+@pytest.fixture
+def solved_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and `hisopt.run` solve in this process; what a process of its own does is tested in `tests/solvers/run`."""
+    for user in ("hisopt.solvers.run.runner", "hisopt.solvers.run.api"):
+        monkeypatch.setattr(f"{user}.Runner", HereAndNow)

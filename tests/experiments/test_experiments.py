@@ -163,7 +163,7 @@ def test_what_the_runner_lost_is_tried_again(
 
 def test_policies_report_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy_report, "TUNED", policy_report.TUNED | {"instances": 16})  # drawn for each run
-    arguments = ["--preset", "small", "--seeds", "1", "--updates", "4", "--batch", "8", "--held-out", "4", "--starts", "1",
+    arguments = ["--preset", "small", "--seeds", "1", "--updates", "2", "--batch", "8", "--held-out", "4", "--starts", "1",
                  "--records", str(tmp_path)]  # fmt: skip
     first = CliRunner().invoke(policies.command, arguments, catch_exceptions=False)
     assert first.exit_code == 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_ways_to_clusters_are_held_to_the_optimum_and_a_run_goes_on(tmp_path: Path) -> None:
+def test_ways_to_clusters_are_held_to_the_optimum_and_a_run_goes_on(tmp_path: Path, solved_here: None) -> None:
     output = tmp_path / "draws.csv"
     arguments = ["--users", "6", "--seeds", "1", "--time-limit", "60", "--output", str(output)]
     first = CliRunner().invoke(two_stage_cost.main, arguments)
