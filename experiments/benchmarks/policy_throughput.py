@@ -1,120 +1,95 @@
-"""``python -m hisopt.experiments.benchmarks.policy_throughput``: agent-steps a second of our IPPO and of BenchMARL's, in one run.
+"""``python -m hisopt.experiments.benchmarks.policy_throughput``: agent-steps a second of our IPPO and of BenchMARL's, in turn.
 
-Both train on the same decision process with the same hidden layers, batch, minibatches and epochs: ours on batches of
-instances, BenchMARL (TorchRL) on the PettingZoo environment. BenchMARL is no dependency: install it beside hisopt.
+Both train on the same contexts, game, rewards and observations, with the same frames, minibatches, epochs, hidden layers,
+activation, learning rate and threads; BenchMARL on a vectorised TorchRL environment, an instance a row, in its best form
+(`hisopt.experiments.benchmarks.benchmarl_steps`). They take turns update by update in one process, the first ones
+uncounted. BenchMARL and TorchRL are no dependencies: install them beside hisopt.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
-from typing_extensions import override
 
 from hisopt.commands.common import run_command
 
 if TYPE_CHECKING:
+    from hisopt.experiments.benchmarks.batched_steps import BatchedSteps
     from hisopt.solvers.policy.ippo import Settings
 
+_WARM_UP = 2  # updates of each
 
-def ours(settings: Settings, updates: int) -> float:
-    """Return the seconds of an update, fresh instances drawn as usual; after one to warm up."""
+
+@dataclass
+class Learner:
+    """Processor seconds, seconds and mean raw reward of each update."""
+
+    processor: list[float] = field(default_factory=list)
+    clock: list[float] = field(default_factory=list)
+    reward: list[float] = field(default_factory=list)
+
+    def took(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Add an update."""
+        self.processor.append(end[0] - start[0])
+        self.clock.append(end[1] - start[1])
+
+    def rates(self, agent_steps: int) -> tuple[float, float]:
+        """Agent-steps a second of the processor and of the clock, medians over the updates that count."""
+        processor, clock = (statistics.median(seconds[_WARM_UP:]) for seconds in (self.processor, self.clock))
+        return agent_steps / processor, agent_steps / clock
+
+    def rise(self) -> str:
+        """Mean raw reward of the first and of the last fifth of the updates."""
+        part = max(len(self.processor) // 5, 1)
+        first, last = self.reward[:part], self.reward[len(self.processor) - part : len(self.processor)]
+        return f"{statistics.mean(first):.2f} → {statistics.mean(last):.2f}"
+
+
+def compare(settings: Settings, updates: int, *, two_heads: bool = True) -> tuple[Learner, Learner]:
+    """Train ours and BenchMARL's in turn, ``updates`` each after the warm-up, and return both."""
+    from hisopt.experiments.benchmarks import benchmarl_steps
+    from hisopt.experiments.benchmarks.batched_steps import BatchedSteps
     from hisopt.solvers.clustering.hac import clustered
     from hisopt.solvers.policy.ippo import Contexts, Trainer
 
-    trainer = Trainer(settings, Contexts(settings, clustered))
-    trainer.step()
-    start = time.perf_counter()
-    for _ in range(updates):
-        trainer.step()
-    return (time.perf_counter() - start) / updates
+    trainer, contexts = Trainer(settings, Contexts(settings, clustered)), Contexts(settings, clustered)
+    made: list[BatchedSteps] = []
+    own, other = Learner(), Learner()
 
+    def make(count: int) -> BatchedSteps:
+        made.append(BatchedSteps(settings, contexts, count, settings.seed))
+        return made[-1]
 
-def theirs(settings: Settings, updates: int) -> float:
-    """Return the seconds of one of BenchMARL's iterations with the same numbers."""
-    import torch
-    import torchrl.collectors
+    def now() -> tuple[float, float]:
+        return time.process_time(), time.perf_counter()
 
-    if not hasattr(torchrl.collectors, "SyncDataCollector"):  # its name before TorchRL 0.14, which BenchMARL 1.5 uses
-        torchrl.collectors.SyncDataCollector = torchrl.collectors.Collector
-    from benchmarl.algorithms import IppoConfig
-    from benchmarl.environments.pettingzoo.common import PettingZooClass
-    from benchmarl.experiment import Experiment, ExperimentConfig
-    from benchmarl.models.mlp import MlpConfig
-    from torchrl.envs import PettingZooWrapper
+    def turn() -> None:
+        nonlocal start
+        middle = now()
+        other.took(start, middle)
+        own.reward.append(trainer.step()["reward"])
+        own.took(middle, now())
+        start = now()
 
-    from hisopt.solvers.policy.environment import StepsEnv
-
-    class Task(PettingZooClass):  # type: ignore[misc]
-        @override
-        def get_env_fun(self, num_envs: int, continuous_actions: bool, seed: int | None, device: Any) -> Any:
-            def make() -> Any:
-                env = StepsEnv(settings.scenario, settings.reward, settings.observation, decision_points=16)
-                return PettingZooWrapper(env, categorical_actions=True, device=device, seed=seed)
-
-            return make
-
-        @override
-        def has_render(self, env: Any) -> bool:
-            return False
-
-        def __reduce__(self) -> Any:  # BenchMARL pickles its task, and this class is local
-            return str, ("steps",)
-
-        def supports_discrete_actions(self) -> bool:
-            return True
-
-        def supports_continuous_actions(self) -> bool:
-            return False
-
-        def has_state(self) -> bool:
-            return False
-
-        @override
-        def max_steps(self, env: Any) -> int:
-            return 16
-
-    config = ExperimentConfig.get_from_yaml()
-    config.loggers, config.evaluation, config.create_json, config.render = [], False, False, False
-    config.share_policy_params, config.gamma, config.lr = settings.shared, settings.discount, settings.learning_rate
-    config.on_policy_collected_frames_per_batch = settings.batch
-    config.on_policy_n_envs_per_worker = 16
-    config.on_policy_minibatch_size = settings.batch // settings.minibatches
-    config.on_policy_n_minibatch_iters = settings.epochs
-    config.prefer_continuous_actions = False
-    config.max_n_frames = None
-    algorithm = IppoConfig.get_from_yaml()
-    algorithm.share_param_critic, algorithm.entropy_coef = settings.shared, settings.entropy
-    model = MlpConfig(num_cells=list(settings.hidden), layer_class=torch.nn.Linear, activation_class=torch.nn.Tanh)
-
-    def seconds(iterations: int) -> float:
-        config.max_n_iters = iterations
-        task = Task(name="STEPS", config={})
-        with TemporaryDirectory() as folder:  # for the pickled settings that BenchMARL leaves behind
-            config.save_folder = folder
-            experiment = Experiment(
-                task=task,
-                algorithm_config=algorithm,
-                model_config=model,
-                critic_model_config=model,
-                seed=0,
-                config=config,
-            )
-            start = time.perf_counter()
-            experiment.run()
-            return time.perf_counter() - start
-
-    return (seconds(1 + updates) - seconds(1)) / updates
+    start = now()
+    benchmarl_steps.run(settings, make, _WARM_UP + updates, turn, two_heads=two_heads)
+    other.reward = made[-1].raw
+    return own, other
 
 
 @click.command()
 @click.option("--preset", default="paper", show_default=True)
-@click.option("--updates", default=5, show_default=True, help="Timed, after one to warm up.")
-@click.option("--threads", default=2, show_default=True)
-def command(preset: str, updates: int, threads: int) -> None:
-    """Print both rates and their ratio."""
+@click.option("--batches", default="128,512,2048", show_default=True, help="Decision points of an update.")
+@click.option("--repeats", default="1,4", show_default=True, help="Of an instance in a batch, in both.")
+@click.option("--updates", default=10, show_default=True, help="Timed each, after two to warm up.")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--pairs", is_flag=True, help="BenchMARL with an output for every pair of steps, as it comes.")
+def command(preset: str, batches: str, repeats: str, updates: int, threads: int, pairs: bool) -> None:
+    """Print a table of both rates and their ratio."""
     import torch
 
     from hisopt.errors import InputError
@@ -124,18 +99,39 @@ def command(preset: str, updates: int, threads: int) -> None:
         if value < 1:
             raise InputError(f"--{name}: is {value}, must be >= 1")
     torch.set_num_threads(threads)
-    settings = Settings(**(TUNED | {"preset": preset}))
-    steps = settings.batch * settings.scenario.users
-    own = steps / ours(settings, updates)
-    print(f"hisopt: {own:,.0f} agent-steps a second, training included", flush=True)
-    try:
-        other = steps / theirs(settings, updates)
-    except ModuleNotFoundError as error:
-        raise InputError(f"the comparison needs {error.name}, beside hisopt") from None
-    print(f"BenchMARL: {other:,.0f} agent-steps a second; ratio {own / other:.1f}")
     print(
-        "BenchMARL is fed one environment at a time here and draws new clusters at every decision: no fair comparison."
+        "| decision points an update | repeats | hisopt | BenchMARL | ratio | by the clock | reward, hisopt; BenchMARL |"
     )
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for batch, repeat in ((b, r) for b in _whole("batches", batches) for r in _whole("repeats", repeats)):
+        changes: dict[str, Any] = {
+            "preset": preset, "batch": batch, "repeats": repeat, "together": 0.0, "anneal": False,
+            "fresh": max(round(TUNED["fresh"] * batch / TUNED["batch"]), 1), "updates": updates,
+        }  # fmt: skip
+        settings = Settings(**(TUNED | changes))
+        try:
+            own, other = compare(settings, updates, two_heads=not pairs)
+        except ModuleNotFoundError as error:
+            raise InputError(f"the comparison needs {error.name}, beside hisopt") from None
+        steps = batch * settings.scenario.users
+        (ours, ours_clock), (theirs, theirs_clock) = own.rates(steps), other.rates(steps)
+        print(
+            f"| {batch} | {repeat} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} | {ours_clock / theirs_clock:.2f} "
+            f"| {own.rise()}; {other.rise()} |",
+            flush=True,
+        )
+
+
+def _whole(name: str, text: str) -> list[int]:
+    from hisopt.errors import InputError
+
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or min(values) < 1:
+        raise InputError(f"--{name}: is {text!r}, must be whole numbers >= 1, separated by commas")
+    return values
 
 
 def main() -> None:

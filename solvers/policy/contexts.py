@@ -26,7 +26,7 @@ class Contexts:
     ) -> None:
         self.scenario, self.clustered, self.next_seed = settings.scenario, clustered, 1 + settings.seed * 1_000_003
         self.corpus = shipped().part("training") if settings.split_subjects else None
-        self.kind = settings.observation
+        self.kind, self.repeats = settings.observation, settings.repeats
         self.game = self._fresh(settings.instances)
         self.observe()
 
@@ -49,5 +49,6 @@ class Contexts:
             self.seen[places] = fresh.observation(self.kind)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return which instances come next, at random, with repetition, shape (count,)."""
-        return torch.randint(len(self.game), (count,), generator=generator)
+        """Return which instances come next, at random, with repetition, each ``repeats`` times in a row, shape (count,)."""
+        drawn = torch.randint(len(self.game), (-(-count // self.repeats),), generator=generator)
+        return drawn.repeat_interleave(self.repeats)[:count]

@@ -44,8 +44,10 @@ class Settings:
     of ``batch / horizon`` environments (GAE runs along the row). ``anneal`` lowers learning rate and entropy bonus to
     zero over the run. In a share ``together`` of the decision points the users of a cluster explore with common random
     numbers, so that whole clusters are seen to change their mind. ``instances`` are kept to draw decision points from,
-    ``fresh`` of them replaced before each update; ``fixed_clusters`` keeps them all as they are. ``split_subjects`` trains on
-    half of the corpus's subjects and leaves the others to validation and judgement; else all draw from all prompts.
+    ``fresh`` of them replaced before each update; ``fixed_clusters`` keeps them all as they are. An instance drawn makes
+    ``repeats`` decision points of the batch: steps are drawn anew each time, its observation is judged once.
+    ``split_subjects`` trains on half of the corpus's subjects and leaves the others to validation and judgement; else all
+    draw from all prompts.
     """
 
     algorithm: str = "ippo"
@@ -75,6 +77,7 @@ class Settings:
     together: float = 0.0
     updates: int = 1000
     instances: int = 512
+    repeats: int = 1
     fresh: int = 2
     fixed_clusters: bool = False
     split_subjects: bool = False
@@ -85,7 +88,7 @@ class Settings:
                             ("preset", tuple(PRESETS)), ("reward_scale", REWARD_SCALES)):  # fmt: skip
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: is {getattr(self, name)!r}, must be one of {', '.join(known)}")
-        for name in ("batch", "horizon", "epochs", "minibatches", "updates", "instances"):
+        for name in ("batch", "horizon", "epochs", "minibatches", "updates", "instances", "repeats"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: is {getattr(self, name)}, must be >= 1")
         if self.batch % self.horizon:
