@@ -67,6 +67,8 @@ def compare(settings: Settings, updates: int, *, two_heads: bool = True) -> tupl
     def now() -> tuple[float, float]:
         return time.process_time(), time.perf_counter()
 
+    start = now()
+
     def turn() -> None:
         nonlocal start
         middle = now()
@@ -75,7 +77,6 @@ def compare(settings: Settings, updates: int, *, two_heads: bool = True) -> tupl
         own.took(middle, now())
         start = now()
 
-    start = now()
     benchmarl_steps.run(settings, make, _WARM_UP + updates, turn, two_heads=two_heads)
     other.reward = made[-1].raw
     return own, other
