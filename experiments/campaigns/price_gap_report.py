@@ -3,9 +3,8 @@
 Draws of the preset `paper` with N users (V scales along), M clusters by HAC and prompts of the judgement subjects, which
 neither training nor the choice of a policy saw. Each of the three weights is multiplied by 1/2, 1 and 2 on its own; of the
 27 ways 19 differ by more than a factor of the utility. Gaps are to the bound of `exact`, by `hisopt.result.relative_gap`,
-and the policy's objective is that of `Joint.evaluate`. Beside the policy stand the network alone, what one pass finds
-without a network (each cluster's best reply at lambda), and that with the same number of combinations tried, in the order
-of what replies lose at lambda.
+and the policy's objective is that of `Joint.evaluate`. Beside the policy stand the two searches whose better it takes, in
+the order of the network's likelihoods and in that of what replies lose at lambda, and both without any combination tried.
 """
 
 from __future__ import annotations
@@ -20,31 +19,34 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hisopt import PRESETS, Limits
+from hisopt import PRESETS
 from hisopt.analysis import intervals
 from hisopt.files import write_atomically
 from hisopt.instances import Instance, Weights
 from hisopt.problems import Joint
 from hisopt.result import relative_gap
 from hisopt.solvers.clustering.hac import clustered
-from hisopt.solvers.joint import step_tables
-from hisopt.solvers.joint.exact import JointExact, with_optimal_sms
+from hisopt.solvers.joint import scalar_coupling, step_tables
+from hisopt.solvers.joint.coupling_search import choice_value
+from hisopt.solvers.joint.exact import rounding_margin, with_optimal_sms
 from hisopt.solvers.policy.doubts import settle
 from hisopt.solvers.policy.policy_gap import HELD_OUT
 from hisopt.solvers.policy.price_training import enlarged
-from hisopt.solvers.policy.prices import PricePolicy, likelihoods, read
-from hisopt.solvers.policy.replies import replies
+from hisopt.solvers.policy.prices import PricePolicy, likelihoods, read, reply_of
+from hisopt.solvers.policy.replies import Replies, lost_at_price, replies
 from hisopt.text.corpus import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from hisopt.arrays import FloatArray
+    from hisopt.solvers.joint.step_tables import StepTables
     from hisopt.text.corpus import Corpus
 
-WAYS = ("policy", "network alone", "pass, same combinations", "pass alone")
+WAYS = ("policy", "network, combinations", "network alone", "pass, combinations", "pass alone")
 FACTORS = (0.5, 1.0, 2.0)
-_BLOCK = 10  # draws a file
+_BLOCK = 5  # draws a file
 _SAMPLES = 200  # of the bootstrap
 
 
@@ -56,41 +58,44 @@ def weightings() -> list[tuple[float, float, float]]:
     return list(ratios.values())
 
 
-def gaps(policy: PricePolicy, instance: Instance, doubts: int) -> dict[str, float]:
+def gaps(instance: Instance, tables: StepTables, seen: Replies, likely: FloatArray, doubts: int) -> dict[str, float]:
     """Return the relative gap of each of `WAYS` to the optimum's bound."""
-    problem, tables = Joint(instance), step_tables.for_instance(instance)
-    bound = JointExact().solve(problem, Limits()).bound
-    assert bound is not None
-    seen = replies(tables, instance.sm_budget)
-    rows = np.arange(len(seen.own))
-    worth = seen.gain - 2 * seen.price * seen.load
-    orders = {"policy": likelihoods(policy, seen), "pass": np.where(seen.own, worth - worth.max(1)[:, None], -np.inf)}
-    found, scale = {}, 0.0
-    for way, (name, allowed) in zip(WAYS, itertools.product(orders, (doubts, 0)), strict=True):
-        option = seen.option[rows, settle(seen, orders[name], allowed)]
-        value = tables.constant + float(tables.gain[option].sum() - tables.load[option].sum() ** 2 / instance.sm_budget)
-        if way == "policy":
-            judged = problem.evaluate(with_optimal_sms(instance, *tables.steps(option)))
-            if not judged.feasible or judged.objective is None:
-                raise ValueError(f"not feasible: {'; '.join(judged.violations)}")
-            if abs(judged.objective - value) > 1e-9 * judged.scale or judged.objective > bound:
-                raise ValueError(f"objective {judged.objective}, by the tables {value}, bound {bound}")
-            value, scale = judged.objective, judged.scale
-        found[way] = relative_gap(value, bound, scale)
+    problem, budget = Joint(instance), instance.sm_budget
+    best = scalar_coupling.maximise(
+        tables.gain, tables.load, tables.offsets, budget, constant=tables.constant, tolerance=1e-9, enough=1e-6
+    )
+    bound = tables.constant + best.bound + rounding_margin(instance, tables.constant + best.value)
+    rows, orders = np.arange(len(seen.own)), (likely, -lost_at_price(seen))
+    chosen = [reply_of(seen, likely, doubts), *(settle(seen, order, n) for order in orders for n in (doubts, 0))]
+    options = [seen.option[rows, reply] for reply in chosen]
+    values = [tables.constant + choice_value(tables.gain, tables.load, budget, option) for option in options]
+    judged = problem.evaluate(with_optimal_sms(instance, *tables.steps(options[0])))
+    if not judged.feasible or judged.objective is None:
+        raise ValueError(f"not feasible: {'; '.join(judged.violations)}")
+    if abs(judged.objective - values[0]) > 1e-9 * judged.scale or judged.objective > bound:
+        raise ValueError(f"objective {judged.objective}, by the tables {values[0]}, bound {bound}")
+    found = {way: relative_gap(value, bound, judged.scale) for way, value in zip(WAYS, values, strict=True)}
     return found
 
 
 def block(policy: PricePolicy, corpus: Corpus, users: int, clusters: int, seeds: range, doubts: int) -> pd.DataFrame:
     """Return the gaps of some draws of a size under all weightings, one row each."""
-    scenario, rows = PRESETS["paper"].with_users(users).replace(max_clusters=clusters), []
+    scenario = PRESETS["paper"].with_users(users).replace(max_clusters=clusters)
+    rows: list[dict[str, Any]] = []
     for seed in seeds:
         drawn = clustered(scenario.sample(HELD_OUT + seed, corpus))
         assert isinstance(drawn, Instance)
         usual = drawn.weights
-        for q, d, e in weightings():
-            weights = Weights(quality=usual.quality * q, delay=usual.delay * d, energy=usual.energy * e)
-            found: dict[str, Any] = gaps(policy, drawn.replace(weights=weights), doubts)
-            rows.append({"users": users, "clusters": clusters, "seed": seed, "weights": f"{q:g} {d:g} {e:g}"} | found)
+        weighted = [
+            drawn.replace(weights=Weights(quality=usual.quality * q, delay=usual.delay * d, energy=usual.energy * e))
+            for q, d, e in weightings()
+        ]
+        tables = [step_tables.for_instance(one) for one in weighted]
+        seen = [replies(table, one.sm_budget) for table, one in zip(tables, weighted, strict=True)]
+        likely = likelihoods(policy, seen)
+        for k, factors in enumerate(weightings()):
+            cell = {"users": users, "clusters": clusters, "seed": seed, "weights": " ".join(f"{f:g}" for f in factors)}
+            rows.append(cell | gaps(weighted[k], tables[k], seen[k], likely[k], doubts))
     return pd.DataFrame(rows)
 
 

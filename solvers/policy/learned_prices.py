@@ -22,8 +22,8 @@ MOST_DOUBTS = 20  # a million combinations
 class LearnedPrices(Solver[Joint]):
     """A policy for every N, M, weights and step limits: a network picks each cluster's reply, and says where it doubts.
 
-    Of all combinations of the ``doubts`` replies that come next in likelihood the one with the best utility is taken, which
-    is not learned; with 0 the decision is the network's alone.
+    Of all combinations of the ``doubts`` replies that come next, in likelihood or in what they lose at lambda, the one with the
+    best utility is taken, which is not learned; with 0 the decision is the network's alone.
     """
 
     name = "learned-prices"

@@ -17,9 +17,8 @@ from hisopt.instances import Instance, StepLimits, Weights
 from hisopt.instances.scenario import PRESETS, Scenario
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint import scalar_coupling, step_tables
-from hisopt.solvers.policy.doubts import settle
-from hisopt.solvers.policy.prices import Batch, PricePolicy, likelihoods
-from hisopt.solvers.policy.replies import Replies, replies
+from hisopt.solvers.policy.prices import Batch, PricePolicy, likelihoods, reply_of
+from hisopt.solvers.policy.replies import Replies, replies, utility
 from hisopt.text.corpus import Corpus, unit_rows
 
 if TYPE_CHECKING:
@@ -79,9 +78,7 @@ class Lesson:
 
     def gap(self, reply: IntArray) -> float:
         """Return the relative gap of one reply a cluster to the optimum's bound."""
-        rows = np.arange(len(reply))
-        value = self.seen.gain[rows, reply].sum() - self.seen.load[rows, reply].sum() ** 2
-        return float((self.worth - value) / max(self.size, 1e-300))
+        return float((self.worth - utility(self.seen, reply)) / max(self.size, 1e-300))
 
 
 def lesson(instance: Instance, tolerance: float = 1e-6) -> Lesson:
@@ -109,12 +106,13 @@ def draws(count: int, seed: int, corpus: Corpus) -> Iterator[Instance]:
         yield instance
 
 
-def capped_gap(policy: PricePolicy, points: list[Lesson], doubts: int = 0) -> float:
-    """Return the mean relative gap of a policy, where gaps above 10 % count as 10 %.
+def capped_gap(policy: PricePolicy, points: list[Lesson]) -> float:
+    """Return the mean relative gap of a network alone, where gaps above 10 % count as 10 %.
 
     Utilities pass through zero, and near it one gap would outweigh all others.
     """
-    found = [one.gap(settle(one.seen, likelihoods(policy, one.seen), doubts)) for one in points]
+    likely = likelihoods(policy, [one.seen for one in points])
+    found = [one.gap(reply_of(one.seen, own, 0)) for one, own in zip(points, likely, strict=True)]
     return float(np.minimum(found, 0.1).mean())
 
 

@@ -7,8 +7,8 @@ at the loads that the others are expected to have, in units of a cluster's usual
 cluster and over the clusters; then expects other loads, twice over (an unrolled mean field). Nothing in it depends on
 N, M, V, the weights or the step limits. On means in policies for every size see Wu, Sun, Yang, arXiv 2204.13972.
 
-The decision is the most likely replies; or, the utility being a function of two sums, the best by utility of all combinations of
-the replies that come next in likelihood (``doubts``).
+The decision is the most likely replies; or, with ``doubts``, the utility being a function of two sums, the best by utility of all
+combinations of the replies that come next (`reply_of`).
 
 Shapes: T replies (of all clusters of all instances in a batch), C clusters, B instances.
 """
@@ -29,7 +29,7 @@ from hisopt.errors import InputError
 from hisopt.files import write_bytes_atomically
 from hisopt.solvers.joint import step_tables
 from hisopt.solvers.policy.doubts import settle
-from hisopt.solvers.policy.replies import Replies, replies
+from hisopt.solvers.policy.replies import Replies, lost_at_price, replies, utility
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,18 +160,32 @@ def _near(lost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def likelihoods(policy: PricePolicy, seen: Replies) -> FloatArray:
-    """Return the log-probability of each reply, shape (M, R), -inf for repetitions."""
-    found = np.full(seen.own.shape, -np.inf)
-    found[seen.own] = policy(Batch.of([seen])).numpy()
+def likelihoods(policy: PricePolicy, seen: list[Replies]) -> list[FloatArray]:
+    """Return the log-probability of each reply of some instances, shapes (M, R), -inf for repetitions."""
+    flat, found, first = policy(Batch.of(seen)).numpy(), [], 0
+    for one in seen:
+        count = int(one.own.sum())
+        likely = np.full(one.own.shape, -np.inf)
+        likely[one.own], first = flat[first : first + count], first + count
+        found.append(likely)
     return found
 
 
+def reply_of(seen: Replies, likely: FloatArray, doubts: int) -> IntArray:
+    """Return a reply of each cluster, shape (M,): the most likely ones, or with doubts the best of two searches.
+
+    Both searches try combinations (`hisopt.solvers.policy.doubts.settle`): one in the order of the network's likelihoods, the
+    other in that of what replies lose at lambda, so that a network which errs with confidence costs nothing.
+    """
+    orders = [likely, -lost_at_price(seen)] if doubts else [likely]
+    return max((settle(seen, order, doubts) for order in orders), key=lambda reply: utility(seen, reply))
+
+
 def decide(policy: PricePolicy, instance: Instance, doubts: int = 0) -> tuple[IntArray, IntArray]:
-    """Return x_n and y_n, shapes (N,), on the given clusters; see `hisopt.solvers.policy.doubts.settle`."""
+    """Return x_n and y_n, shapes (N,), on the given clusters; see `reply_of`."""
     tables = step_tables.for_instance(instance)
     seen = replies(tables, instance.sm_budget)
-    reply = settle(seen, likelihoods(policy, seen), doubts)
+    reply = reply_of(seen, likelihoods(policy, [seen])[0], doubts)
     return tables.steps(seen.option[np.arange(len(reply)), reply])
 
 

@@ -65,6 +65,18 @@ def replies(tables: StepTables, budget: float) -> Replies:
     return Replies(gain * unit, load / scale, place < counts[:, None], option, unit, price / scale)
 
 
+def lost_at_price(seen: Replies) -> FloatArray:
+    """Return what each reply loses at lambda against its cluster's best, shape (M, R), inf for repetitions."""
+    worth = seen.gain - 2 * seen.price * seen.load
+    return np.where(seen.own, worth.max(axis=1, keepdims=True) - worth, np.inf)
+
+
+def utility(seen: Replies, reply: IntArray) -> float:
+    """Return the utility of one reply a cluster, in the units of the gains and above the first replies' gains."""
+    rows = np.arange(len(reply))
+    return float(seen.gain[rows, reply].sum() - seen.load[rows, reply].sum() ** 2)
+
+
 def hulls(x: FloatArray, y: FloatArray, offsets: IntArray) -> IntArray:
     """Return the corners of each group's upper hull from its least x to its largest y, ordered by group and x.
 

@@ -15,9 +15,11 @@ from hisopt.instances import Instance
 from hisopt.problems import Joint
 from hisopt.solvers.clustering.hac import clustered
 from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.policy.doubts import settle
 from hisopt.solvers.policy.learned_prices import LearnedPrices
 from hisopt.solvers.policy.price_training import capped_gap, draws, enlarged, fit, lesson
-from hisopt.solvers.policy.prices import Batch, PricePolicy, decide, likelihoods, read, write
+from hisopt.solvers.policy.prices import Batch, PricePolicy, decide, likelihoods, read, reply_of, write
+from hisopt.solvers.policy.replies import lost_at_price, utility
 from hisopt.text.corpus import shipped
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def trained() -> PricePolicy:
 
 def test_untrained_it_takes_the_best_replies_to_expected_loads() -> None:
     seen = lesson(instance_of(0)).seen
-    a, b = (likelihoods(PricePolicy(8, seed), seen) for seed in (0, 1))
+    a, b = (likelihoods(PricePolicy(8, seed), [seen])[0] for seed in (0, 1))
     np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(np.exp(a).sum(axis=1), 1, rtol=1e-5)
 
@@ -64,6 +66,20 @@ def test_a_batch_changes_nothing_and_clusters_have_no_order() -> None:
     turned = Batch(batch.gain[order], batch.load[order], batch.price, len(batch.instance) - 1 - batch.cluster[order],
                    batch.instance)  # fmt: skip
     np.testing.assert_allclose(policy(turned).detach(), policy(batch)[order].detach(), atol=1e-4)
+
+
+def test_a_network_that_errs_costs_nothing_where_combinations_are_tried() -> None:
+    policy = PricePolicy(8)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.normal_(0, 3, generator=torch.Generator().manual_seed(1))
+    for seed in range(5):
+        seen = lesson(instance_of(seed)).seen
+        likely = likelihoods(policy, [seen])[0]
+        found = utility(seen, reply_of(seen, likely, 3))
+        for order in (likely, -lost_at_price(seen)):
+            assert found >= utility(seen, settle(seen, order, 3))
+        assert reply_of(seen, likely, 0).tolist() == likely.argmax(axis=1).tolist()
 
 
 @pytest.mark.parametrize(("users", "clusters"), [(8, 1), (60, 20), (300, 7)])
