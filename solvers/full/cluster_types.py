@@ -15,7 +15,7 @@ import numpy as np
 import scipy  # its parts load when they are first named, not when solvers are listed
 
 from hisopt.equations import device_step_cost, edge_step_energy_cost, edge_work_cost, quality_table, transmission_cost
-from hisopt.solvers.full.direction import largest_excess
+from hisopt.solvers.full.direction import ExcessBound, largest_excess
 
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray
@@ -28,11 +28,15 @@ _SIZES = 5  # for which slopes beta are fitted
 
 @dataclass(frozen=True)
 class Excess:
-    """Thresholds t_h, and bounds on the excess above them: ``one`` cluster's and that of ``all`` together, each (H,)."""
+    """Thresholds t_h, and bounds on the excess above them: ``one`` cluster's and that of ``all`` together, each (H,).
+
+    ``proofs`` has what proves both at each threshold.
+    """
 
     threshold: FloatArray
     one: FloatArray
     all: FloatArray
+    proofs: tuple[tuple[ExcessBound, ExcessBound], ...] = ()
 
 
 def excess_of(instance: Instance, deadline: Deadline) -> Excess:
@@ -45,10 +49,12 @@ def excess_of(instance: Instance, deadline: Deadline) -> Excess:
     gram, most = instance.similarity_matrix, instance.max_clusters
     one = [largest_excess(gram, t, 1, deadline) for t in thresholds.tolist()]
     every = [
-        min(most * own, largest_excess(gram, t, most, deadline) if most > 1 else own)
+        largest_excess(gram, t, most, deadline) if most > 1 else own
         for t, own in zip(thresholds.tolist(), one, strict=True)
     ]
-    return Excess(thresholds, np.array(one), np.array(every))
+    own = np.array([found.value for found in one])
+    together = np.minimum(most * own, [found.value for found in every])
+    return Excess(thresholds, own, together, tuple(zip(one, every, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class TypeBounds:
         levels = np.unique(np.quantile(span * self.saved, np.linspace(0, 1, _LEVELS)))
         gain = np.full(self.load.shape, np.inf)
         for common in range(limits.common_max + 1):
-            for slopes in self._slopes_at(common, excess_price):
+            for slopes in self.slopes_at(common, excess_price):
                 once = float(np.maximum(slopes - excess_price, 0.0) @ self.excess.one)
                 alone = (self._value[:, common] - (self._above @ slopes)[:, None]).max(axis=0) - price
                 alone = alone - span * self.saved
@@ -125,8 +131,8 @@ class TypeBounds:
                     np.minimum(gain[common], once + total[:, None] + level * users, out=gain[common])
         return gain
 
-    def _slopes_at(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
-        """`_slopes`, kept for the last price: prices of users change nothing."""
+    def slopes_at(self, common: int, excess_price: FloatArray) -> list[FloatArray]:
+        """The slopes beta_h that are tried at X for prices of excess; kept for the last ones."""
         if self._slopes_for is None or not np.array_equal(self._slopes_for[0], excess_price):
             self._slopes_for = excess_price.copy(), self._slopes(excess_price)
         return self._slopes_for[1][common]

@@ -14,6 +14,7 @@ can be worth row by row, bound that, whatever R is; R comes from the alternating
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,13 +30,22 @@ _MARGINS = (0.08, 0.13, 0.2)  # r - t; r is best at the mean similarity of the w
 _ROUNDING = 1e-12  # of a matrix's largest entry and order, for its eigenvalues and its rows' values
 
 
-def largest_excess(similarity: FloatArray, threshold: float, clusters: int, deadline: Deadline) -> float:
-    """Return a bound on the total excess of ``clusters`` disjoint clusters above ``threshold``.
+@dataclass(frozen=True)
+class ExcessBound:
+    """A bound on excess, and the r and R, (N, N), that prove it; ``rows`` is None where phi <= 1 alone does."""
+
+    value: float
+    r: float = 1.0
+    rows: FloatArray | None = None
+
+
+def largest_excess(similarity: FloatArray, threshold: float, clusters: int, deadline: Deadline) -> ExcessBound:
+    """Return a bound on the total excess of ``clusters`` disjoint clusters above ``threshold``, with what proves it.
 
     ``similarity`` is the Gram matrix S of unit embeddings, (N, N). Past the deadline the bound is weaker, yet holds.
     """
     rows, multiplier = np.zeros(similarity.shape), np.zeros(similarity.shape)
-    best = len(similarity) * max(1.0 - threshold, 0.0)
+    best = ExcessBound(len(similarity) * max(1.0 - threshold, 0.0))
     for margin in _MARGINS:
         r = threshold + margin
         matrix = similarity / (2 * r) + (r / 2 - threshold)
@@ -49,7 +59,8 @@ def largest_excess(similarity: FloatArray, threshold: float, clusters: int, dead
             if step % _EVERY == _EVERY - 1:
                 left = matrix - unit * (multiplier + multiplier.T) / 2
                 found = _top(left, clusters) + most_by_row(unit * multiplier)
-                best = min(best, found)
+                if found < best.value:
+                    best = ExcessBound(found, r, unit * multiplier)
                 if deadline.passed:
                     return best
                 if found > (1 - _GAIN) * last:

@@ -59,7 +59,7 @@ class TypeBound(Solver[Full]):
         report(start.decision)
         few = instance.users <= enumerated_types.MAX_USERS
         types = EnumeratedTypes(instance) if few else TypeBounds(instance, excess_of(instance, deadline))
-        search = _PriceSearch(types, deadline, _enough(problem, start))
+        search = PriceSearch(types, deadline, _enough(problem, start))
         search.run()
         proven = start.decision is not None and problem.gap(start.decision, search.best) <= PROVEN
         termination = Termination.OPTIMAL if proven else Termination.COMPLETED
@@ -72,14 +72,19 @@ def _enough(problem: Full, start: SolverResult) -> float:
     return -np.inf if value is None else value + PROVEN * abs(value)
 
 
-class _PriceSearch:
-    """Search prices of users, linear in d_n, and of excess, one at a time, for the ``best`` bound."""
+class PriceSearch:
+    """Search prices of users, linear in d_n, and of ``excess``, one at a time, for the ``best`` bound."""
 
     def __init__(self, bounds: TypeBounds, deadline: Deadline, enough: float) -> None:
         self.bounds, self.deadline, self.enough = bounds, deadline, enough
         self.best, self.tried = np.inf, 0
-        self._slope, self._excess = 0.0, np.zeros(len(bounds.excess.threshold))
+        self._slope, self.excess = 0.0, np.zeros(len(bounds.excess.threshold))
         self._centred = bounds.saved - bounds.saved.mean()
+
+    @property
+    def prices(self) -> FloatArray:
+        """The prices of users that gave the best bound, shape (N,)."""
+        return np.asarray(self._slope * self._centred)
 
     def run(self) -> None:
         """Try prices, until a bound is enough or time is over."""
@@ -89,15 +94,15 @@ class _PriceSearch:
             shares = (0.0,)  # prices add the same to all that remain
         for share in shares:
             slope = -share * (instance.steps.common_max + instance.steps.edge_max)
-            self._better(slope, self._excess, 0.0)
+            self._better(slope, self.excess, 0.0)
             if self._over:
                 return
         for change in _EXCESS:
-            for h in _from_the_middle(len(self._excess)):
+            for h in _from_the_middle(len(self.excess)):
                 for sign in (1.0, -1.0):
-                    moved = self._excess.copy()
+                    moved = self.excess.copy()
                     moved[h] = max(moved[h] + sign * change * self.bounds.steepness, 0.0)
-                    if moved[h] == self._excess[h]:
+                    if moved[h] == self.excess[h]:
                         continue
                     if self._better(self._slope, moved, _BETTER * abs(self.best)):
                         break
@@ -116,7 +121,7 @@ class _PriceSearch:
         if not found < useful:
             return False
         report(bound=found)
-        self.best, self._slope, self._excess = found, slope, excess
+        self.best, self._slope, self.excess = found, slope, excess
         return True
 
 
