@@ -81,21 +81,46 @@ def test_a_cell_that_may_be_better_by_less_than_rounding_stays(above: float) -> 
     assert search.value == pytest.approx(search.dual + max(-above, 0.0))
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize(
+    ("price", "low", "high", "total"),
+    [
+        (10, 12, 14, 12 * (1 - OUT)),
+        (14, 10, 12, 12 * (1 + OUT)),
+        (0.5, 12, 40, 12 * (1 - OUT)),
+        (0.5, 12, 12.0001, 12 * (1 - OUT)),
+        (0.5, -10, 1, 1 + OUT),
+    ],
+)
+def test_a_total_at_the_border_of_a_cell_is_in_it(
+    price: float, low: float, high: float, total: float, unit: float
+) -> None:
+    """Wherever the cell and the price lie and whatever the unit of loads; it may differ by rounding between two cells."""
+    lost = (price - total) ** 2 * unit**2
+    groups = [[(0.25 * total * unit, 0.0)], [(0.75 * total * unit, 0.0)]]
+    search, boxes = planted(groups, price * unit, unit**2, lost * (1 + 1e-7))
+    search._close(_Cell(low * unit, high * unit, 0, boxes), np.inf)
+    assert search.value - search.dual == pytest.approx(-lost / unit**2, rel=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("far", [1.9, 2.1, 100.0])
 @pytest.mark.parametrize("unit", [1e-8, 1e-4, 1.0, 1e3])
-def test_a_far_price_leaves_room_for_the_digits_of_its_square(unit: float) -> None:
-    """The two loads nearly agree with each other, so that they tie only at a price a hundred times as large."""
-    load = np.array([1.0, 1.25]) * unit
-    case = np.array([0.0, 50.0]), load, np.array([0, 2]), unit**2
-    search = fixed(
-        Search(*case[:2], np.zeros(2, int), np.zeros(2), case[3], unit, h(case, unit), np.array([0]), -9.0, 0.0, None)
-    )
-    cell = _Cell(0.9 * unit, 1.1 * unit, 1, [(np.arange(2), np.full(2, -np.inf), np.full(2, np.inf))])
-    at, dual, _ = search._price(cell.boxes, cell)
-    assert at == pytest.approx(100 * unit, rel=1e-6)
+def test_a_far_price_leaves_room_for_the_digits_of_its_square(unit: float, far: float, size: int) -> None:
+    """Two loads a group that tie only at a price so many times the cell; up to twice, the rounding of values counts."""
+    load, price = np.tile([1.0, 1.25], size) * unit, far * 1.1 * size
+    gain, offsets = np.tile([0.0, 0.5 * price], size), np.arange(0, 2 * size + 1, 2)
+    case, owner = (gain, load, offsets, unit**2), np.repeat(np.arange(size), 2)
+    dual = h(case, unit)
+    search = fixed(Search(gain, load, owner, np.zeros(2 * size), unit**2, unit, dual, offsets[:-1], -1e9, 0.0, None))
+    boxes = [(np.array([k, k + 1]), np.full(2, -np.inf), np.full(2, np.inf)) for k in offsets[:-1]]
+    at, dual, _ = search._price(boxes, _Cell(0.9 * size * unit, 1.1 * size * unit, 1, boxes))
+    assert at == pytest.approx(price * unit, rel=1e-6)
     budget, square = Fraction(case[3]), Fraction(at) ** 2
-    priced = [Fraction(g) - 2 * Fraction(at) * Fraction(v) / budget for g, v in zip(case[0], load, strict=True)]
-    over = Fraction(dual) - square / budget - max(priced)
-    assert Fraction(1e-15) <= over / (square / budget) <= Fraction(4e-15)
+    priced = [Fraction(g) - 2 * Fraction(at) * Fraction(v) / budget for g, v in zip(gain[:2], load[:2], strict=True)]
+    over = (Fraction(dual) - square / budget - size * max(priced)) / (square / budget)
+    digits = max(1.0, np.log2(size)) if far > 2 else 0.0
+    assert 1.3e-15 * digits - 6e-16 <= over <= 2.7e-15 * digits + 6e-16
 
 
 def test_who_listens_is_told_the_bound_of_all_cells_before_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +188,7 @@ def test_the_bound_of_joined_states_is_attained(
 def test_a_choice_as_good_as_the_incumbent_stays_however_its_load_moved(
     below: bool, budget: float, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Joining adds to its cost what the loss makes room for, exactly; a choice that loses a little more goes.
+    """Joining adds to its cost what the loss makes room for, exactly; a choice that loses a little more than rounding goes.
 
     Loads 4 and 6 become 5; with the second group's first or last option, 4 or 6 is at the border next to the price.
     """
@@ -173,12 +198,13 @@ def test_a_choice_as_good_as_the_incumbent_stays_however_its_load_moved(
     else:
         groups = [[(4.0, 0.0), (6.0, 14.0), (8.0, 14.5)], [(0.0, 0.0), (10.0, 16.0)]]
     price = 10.0 if below else 16.0
-    for more, stays in ((1e-9, True), (-0.3, False)):  # of loss: 16 and 2^2
-        search, boxes = planted(groups, price, budget, 20.0 + more, rounding=1e-12)
+    for more, rounding in ((1e-9, 1e-12), (-0.05, 0.1), (-0.3, 1e-12)):  # of loss: 16 and 2^2
+        search, boxes = planted(groups, price, budget, 20.0 + more, rounding / budget)
         bound = merged(search, boxes, 12.0, 14.0)
         worth = search.dual - 20 / budget
-        assert bound == (pytest.approx(worth, rel=1e-11) if stays else -np.inf)
-        assert search.value == pytest.approx(worth if stays else worth + 0.3 / budget, rel=1e-11)
+        stays = more + rounding > 0
+        assert bound == (pytest.approx(worth + rounding / budget, rel=1e-11) if stays else -np.inf)
+        assert search.value == pytest.approx(worth - min(more, 0) / budget, rel=1e-11)
 
 
 @pytest.mark.parametrize("way", ["pairs", "states"])
