@@ -22,7 +22,7 @@ from hisopt.solvers.base import Deadline
 from hisopt.solvers.full.certify import certificate_of, certify
 from hisopt.solvers.full.cluster_types import TypeBounds, excess_of
 from hisopt.solvers.full.local_search import PartitionSearch
-from hisopt.type_bound_certificate import _excess, proven_upper_bound
+from hisopt.type_bound_certificate import _best, _excess, _undominated, proven_upper_bound
 
 LIMITS = Limits(time_s=60.0, seed=1)
 FEW_STEPS = StepLimits(total=6, common_max=3, edge_min=0, edge_max=1, device_min=0, device_max=6)
@@ -132,6 +132,45 @@ def test_equal_users_are_certified_to_their_optimum_by_similarities(clusters: in
     assert proven_upper_bound(claim, instance) == pytest.approx(best, rel=1e-6)
 
 
+def test_two_clusters_at_right_angles_have_twice_the_excess_of_one() -> None:
+    base = PRESETS["small"].with_users(4).sample(0)
+    assert isinstance(base, Instance)
+    rising = QualityTable(similarity=[0.5, 1.0], coefficients=[[1.0, 0.0, 0.0, 0.1], [9.0, 0.0, 0.0, 0.1]])
+    instance = base.replace(
+        embeddings=np.eye(2)[[0, 1, 0, 1]], steps=FEW_STEPS.replace(common_max=0), max_clusters=2, quality=rising,
+        devices=base.devices.replace(sms=np.full(4, 20.0)),
+    )  # fmt: skip
+    slope, best = 8.0 * instance.weights.quality, optimum(instance)  # (9 / 2 - 1 / 2) / (1 - 0.5)
+    claim = {
+        "bound": best - 1e-7 * abs(best), "user_prices": [0.0] * 4, "thresholds": [0.5], "excess_prices": [slope],
+        "one": [{"r": 1.0, "rows": np.zeros((4, 4)).tolist()}], "all": [None], "slopes": [[[slope]]],
+    }  # fmt: skip
+    assert best <= proven_upper_bound(claim, instance) + 1e-12 * abs(best)
+    assert proven_upper_bound(claim, instance) == pytest.approx(best, rel=1e-2)  # clusters may be of other sizes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_choice_of_clusters_is_worth_more_than_the_dynamic_program_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    users, clusters, count = 4, int(rng.integers(1, 4)), 12
+    base = PRESETS["paper"].with_users(users).sample(0).replace(max_clusters=clusters)
+    instance = base.replace(edge=base.edge.replace(sms=float(rng.uniform(1, 20))))
+    members = np.append(rng.integers(1, users + 1, count), [0, users])
+    gain, load = np.append(rng.normal(size=count + 1), 0.0), np.append(rng.uniform(0, 3, count + 1), 0.0)
+    gain, load = np.roll(gain, seed), np.roll(load, seed)
+    gain[members == 0], load[members == 0] = 0.0, 0.0
+    gain += 2.0 * load * rng.uniform(0, 1)
+    best = max(
+        float(gain[list(of)].sum() - load[list(of)].sum() ** 2 / instance.sm_budget)
+        for of in itertools.product(range(count + 2), repeat=clusters)
+        if members[list(of)].sum() == users
+    )
+    for below in (1e-6, 1.0, 1e3, 1e5, 1e6):
+        found = _best(_undominated(members, gain, load), instance, 5.0, 5.0 + best - below)
+        assert 5.0 + best - 1e-12 <= found
+        assert below > 1 or found <= 5.0 + best + 1e-2  # buckets are coarse far below
+
+
 def leaves(value: Any, *place: Any) -> list[tuple[Any, ...]]:
     if isinstance(value, dict):
         return [leaf for name, below in value.items() for leaf in leaves(below, *place, name)]
@@ -231,6 +270,8 @@ def test_no_matrix_proves_less_than_the_largest_excess_of_disjoint_sets(seed: in
     rng = np.random.default_rng(seed)
     users, clusters, threshold = 6, int(rng.integers(1, 4)), float(rng.uniform(0, 0.8))
     vectors = rng.normal(size=(users, 4)) + rng.uniform(0, 2)
+    if seed % 2:  # clusters at right angles, all of which have excess
+        threshold, vectors = 0.5, np.eye(4)[np.arange(users) % clusters] + 0.02 * rng.normal(size=(users, 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     instance = PRESETS["paper"].with_users(users).sample(0).replace(embeddings=vectors)
     best, tightest = 0.0, np.inf
@@ -238,7 +279,7 @@ def test_no_matrix_proves_less_than_the_largest_excess_of_disjoint_sets(seed: in
         member = np.array(sets) == np.arange(clusters)[:, None]
         best = max(best, float((np.linalg.norm(member @ vectors, axis=1) - threshold * member.sum(axis=1)).sum()))
     for _ in range(200):
-        r, noise = threshold + float(10 ** rng.uniform(-2, 0)), rng.normal(size=(users, users))
+        r, noise = threshold + float(rng.choice([0.1, 0.5, 1.0])), rng.normal(size=(users, users))
         likely = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0]) * (vectors @ vectors.T / (2 * r) + r / 2 - threshold)
         rows = likely + noise * 10 ** rng.uniform(-5, 0)
         proof = {"r": r, "rows": rows.tolist()}
