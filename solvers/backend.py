@@ -147,11 +147,23 @@ class InScip(ModelSolver[P]):
 
 
 def proven_only(problem: Problem, result: SolverResult) -> SolverResult:
-    """Return a result that calls a decision optimal only where its bound proves it; else the tolerances have failed."""
+    """Return a result that calls a decision optimal only where its bound proves it; else the tolerances have failed.
+
+    A bound that the solver's own decision beats is wrong, and goes: such numbers as a device's 1e12 joules a step are more
+    than a tolerance of 1e-9 can hold.
+    """
     decision, bound = result.decision, result.bound
-    if result.termination is not Termination.OPTIMAL:
-        return result
-    if decision is not None and bound is not None and problem.gap(decision, bound) <= PROVEN:
+    if decision is None or bound is None:
+        proven = beaten = False
+    else:
+        found = problem.evaluate(decision)
+        proven = problem.gap(decision, bound) <= PROVEN
+        value = found.objective if found.feasible else None
+        beaten = not proven and value is not None and (value > bound) == problem.maximise
+    if beaten:
+        message = f"{result.message}, but its tolerances have failed: its own decision beats its bound"
+        return replace(result, termination=Termination.NUMERICAL_ERROR, bound=None, message=message)
+    if proven or result.termination is not Termination.OPTIMAL:
         return result
     message = f"{result.message}, but its tolerances leave a gap between its decision and its bound"
     return replace(result, termination=Termination.NUMERICAL_ERROR, message=message)

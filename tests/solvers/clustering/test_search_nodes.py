@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from hisopt import Limits
+from hisopt import Limits, Termination
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.problems import Clustering
 from hisopt.solvers.base import Deadline
@@ -24,6 +24,7 @@ from hisopt.solvers.clustering.branch_bound.search import Search, _Node, _resume
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import State
 from hisopt.solvers.clustering.branch_bound.task import Incumbent, Task
+from hisopt.solvers.run.progress import listening
 
 if TYPE_CHECKING:
     from hisopt import Problem
@@ -326,3 +327,40 @@ def test_the_incumbent_takes_what_is_allowed_and_better() -> None:
     assert refined.value == pytest.approx(
         max(value("mean", free.points, labels) for labels in partitions(USERS, 3, 1, USERS))
     )
+
+
+def test_what_the_search_ends_with_is_what_the_solver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a partition: infeasible where nothing is open, else the bound, if there is one."""
+    given, solver = problem("mean", 3, 1, USERS, 0), branch_bound.BranchBound()
+    told: list[float | None] = []
+    with listening(lambda decision, bound: told.append(bound)):
+        result = solver.solve(given, Limits(time_s=60))
+    assert result.termination is Termination.OPTIMAL and result.decision is not None
+    assert result.details["nodes"] >= 1 and result.details["open"] == 0
+    assert told[-1] == result.bound
+    assert Incumbent(Task.of(given), given.points).value == -math.inf
+
+    def ends(search: Search, *, left: float | None) -> None:
+        search.incumbent.labels = None
+        search.incumbent.value = -math.inf
+        node = search.open[0][-1]
+        search.open = [] if left is None else [(-left, 0, node)]
+
+    for left, termination, bound in (
+        (None, Termination.INFEASIBLE, None), (7.0, Termination.TIME_LIMIT, 7.0), (math.inf, Termination.TIME_LIMIT, None)
+    ):  # fmt: skip
+        monkeypatch.setattr(Search, "run", lambda search, left=left: ends(search, left=left))
+        found = solver.solve(given, Limits(time_s=60))
+        assert (found.termination, found.bound, found.decision) == (termination, bound, None)
+
+
+def test_nodes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(problem("mean", 3, 1, USERS, 0), Deadline(Limits(time_s=60)))
+    left = iter([2, 1, 0, 0])
+    node, told = search.open[0][-1], []
+    monkeypatch.setattr(search, "_process", lambda _: [_Node(node.nodes, node.bound, node.sizes)] * next(left))
+    monkeypatch.setattr(search, "_tell", lambda: told.append(len(search.open)))
+    monkeypatch.setattr(search, "_target", lambda: -math.inf)
+    monkeypatch.setattr(search.incumbent, "begin", lambda: None)
+    search.run()
+    assert search.explored == 4 and told == [2, 2, 1, 0]
