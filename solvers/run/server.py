@@ -202,8 +202,9 @@ def _reported(problem: Problem, folder: Path) -> SolverResult | None:
 
 
 def _bounded(result: SolverResult, problem: Problem, folder: Path) -> SolverResult:
-    """Return a result with the bound that was reported, where it has none."""
-    reported = _reported(problem, folder) if result.bound is None else None
+    """Return a result with the bound that was reported, where it has none; not where the solver's numbers have failed."""
+    lacking = result.bound is None and result.termination is not Termination.NUMERICAL_ERROR
+    reported = _reported(problem, folder) if lacking else None
     return result if reported is None else replace(result, bound=reported.bound)
 
 

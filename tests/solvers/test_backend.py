@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from hisopt import Instance, Joint, Limits, SolverResult, Termination
 from hisopt.solvers.backend import proven_only
 from hisopt.solvers.joint.exact import JointExact
+from hisopt.solvers.run import server
+from hisopt.solvers.run.progress import Writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("termination", [Termination.OPTIMAL, Termination.TIME_LIMIT])
@@ -28,3 +35,10 @@ def test_a_bound_that_the_own_decision_beats_goes(small: Instance, termination: 
     for one in (SolverResult(termination, None, 3.0), SolverResult(Termination.TIME_LIMIT, decision, None)):
         kept = proven_only(problem, one)
         assert (kept.decision, kept.bound) == (one.decision, one.bound)
+
+
+def test_a_bound_told_on_the_way_does_not_outlive_a_numerical_error(small: Instance, tmp_path: Path) -> None:
+    problem = Joint(small)
+    Writer(problem, tmp_path, lambda: 1.0)(None, 3.0)
+    for termination, bound in ((Termination.TIME_LIMIT, 3.0), (Termination.NUMERICAL_ERROR, None)):
+        assert server._bounded(SolverResult(termination), problem, tmp_path).bound == bound
