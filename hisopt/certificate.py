@@ -42,8 +42,8 @@ def dual_bound(instance: Instance, multiplier: float) -> tuple[float, FloatArray
     cost = edge_work_cost(instance, cluster_sizes(instance.labels, count))
     quality = given_quality(instance)
     common = np.arange(limits.common_max + 1)
-    edge = np.arange(limits.edge_min, limits.edge_max + 1)
-    served = common[:, None] + edge[None, :]
+    steps_edge = np.arange(limits.edge_min, limits.edge_max + 1)
+    served = common[:, None] + steps_edge[None, :]
     allowed = (limits.total - served >= limits.device_min) & (limits.total - served <= limits.device_max)
     most = limits.served_max  # users are measured against their fewest device steps, to keep the digits of small ones
     maxima = np.zeros(count)

@@ -43,13 +43,13 @@ class Decision:
         cls,
         total: int,
         common: IntArray,
-        edge: IntArray,
+        steps_edge: IntArray,
         sms: FloatArray | None = None,
         clusters: IntArray | None = None,
     ) -> Decision:
         """Return a decision whose device steps are what is left of ``total``, (28f)."""
-        common, edge = np.asarray(common, dtype=np.int64), np.asarray(edge, dtype=np.int64)
-        return cls(clusters, common, edge, total - common - edge, sms)
+        common, steps_edge = np.asarray(common, dtype=np.int64), np.asarray(steps_edge, dtype=np.int64)
+        return cls(clusters, common, steps_edge, total - common - steps_edge, sms)
 
     @property
     def labels(self) -> IntArray:

@@ -101,17 +101,17 @@ def cluster_sizes(clusters: IntArray, count: int) -> IntArray:
     return np.bincount(clusters, minlength=count)
 
 
-def cluster_work(clusters: IntArray, count: int, common: IntArray, edge: IntArray) -> tuple[IntArray, IntArray]:
+def cluster_work(clusters: IntArray, count: int, common: IntArray, steps_edge: IntArray) -> tuple[IntArray, IntArray]:
     """X_m = max x_n and Y_m = sum y_n of each cluster; W_m = X_m + Y_m."""
     common_max = np.zeros(count, dtype=np.int64)
     np.maximum.at(common_max, clusters, common)
-    return common_max, np.bincount(clusters, weights=edge, minlength=count).astype(np.int64)
+    return common_max, np.bincount(clusters, weights=steps_edge, minlength=count).astype(np.int64)
 
 
-def work_costs(instance: Instance, common: IntArray, edge: IntArray) -> FloatArray:
+def work_costs(instance: Instance, common: IntArray, steps_edge: IntArray) -> FloatArray:
     """A_m = c_m W_m of steps x_n and y_n on the given clusters, shape (M,): what the SMs divide."""
     count = instance.max_clusters
-    common_max, edge_sum = cluster_work(instance.labels, count, common, edge)
+    common_max, edge_sum = cluster_work(instance.labels, count, common, steps_edge)
     return edge_work_cost(instance, cluster_sizes(instance.labels, count)) * (common_max + edge_sum)
 
 
@@ -125,9 +125,9 @@ def given_busy(instance: Instance) -> BoolArray:
     return busy_clusters(instance, *instance.given_steps)
 
 
-def busy_clusters(instance: Instance, common: IntArray, edge: IntArray) -> BoolArray:
+def busy_clusters(instance: Instance, common: IntArray, steps_edge: IntArray) -> BoolArray:
     """Whether each given cluster has steps on the server, W_m > 0, shape (M,); A_m may be zero all the same."""
-    common_max, edge_sum = cluster_work(instance.labels, instance.max_clusters, common, edge)
+    common_max, edge_sum = cluster_work(instance.labels, instance.max_clusters, common, steps_edge)
     return np.asarray(common_max + edge_sum > 0)
 
 
@@ -152,10 +152,10 @@ def with_slivers(share: FloatArray, busy: BoolArray) -> FloatArray:
     return np.where(needy, part / needy.sum(), (1 - part) * share)
 
 
-def steps_sms(instance: Instance, common: IntArray, edge: IntArray) -> FloatArray:
+def steps_sms(instance: Instance, common: IntArray, steps_edge: IntArray) -> FloatArray:
     """Theorem 1's SMs for steps x_n and y_n on the given clusters, shape (M,); see `optimal_sms`."""
-    busy = busy_clusters(instance, common, edge)
-    return optimal_sms(work_costs(instance, common, edge), instance.sm_budget, busy)
+    busy = busy_clusters(instance, common, steps_edge)
+    return optimal_sms(work_costs(instance, common, steps_edge), instance.sm_budget, busy)
 
 
 def public_similarity(instance: Instance | IccInstance, clusters: IntArray) -> FloatArray:
@@ -276,10 +276,10 @@ def icc_step_costs(instance: IccInstance) -> tuple[FloatArray, FloatArray, Float
     def costs(cycles: float, kappa: float, frequency: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.asarray(w.delay * cycles / frequency), np.asarray(w.energy * kappa * cycles * frequency**2)
 
-    edge = sum(costs(instance.cycles_edge, instance.energy_coefficient_edge, instance.edge_frequency_hz))
+    edge_cost = sum(costs(instance.cycles_edge, instance.energy_coefficient_edge, instance.edge_frequency_hz))
     device = sum(costs(instance.cycles_device, instance.energy_coefficient_device, instance.device_frequency_hz))
     group = costs(instance.cycles_edge, instance.energy_coefficient_edge, np.asarray(instance.group_frequency_hz))
-    return np.broadcast_to(edge, (instance.users,)), np.broadcast_to(device, (instance.users,)), *group
+    return np.broadcast_to(edge_cost, (instance.users,)), np.broadcast_to(device, (instance.users,)), *group
 
 
 def breakdown(instance: Instance, decision: Decision, *, kept: bool = False) -> Breakdown:
@@ -288,11 +288,11 @@ def breakdown(instance: Instance, decision: Decision, *, kept: bool = False) -> 
     A cluster with work and no SM gets infinite delay. With ``kept``, common phases come from a store of earlier results:
     the server does not run them, X_m = 0 in every cost, and what users get is as if it had.
     """
-    clusters, (common, edge), device, sms = (
+    clusters, (common, steps_edge), device, sms = (
         decision.labels, decision.server_steps, decision.device_steps, decision.cluster_sms,
     )  # fmt: skip
     count = len(sms)
-    common_max, edge_sum = cluster_work(clusters, count, np.zeros_like(common) if kept else common, edge)
+    common_max, edge_sum = cluster_work(clusters, count, np.zeros_like(common) if kept else common, steps_edge)
     work = common_max + edge_sum
     with np.errstate(divide="ignore", invalid="ignore"):
         delay = np.where(work > 0, work * instance.flop_edge / gpu_speed(instance.edge, sms), 0.0)
@@ -317,9 +317,9 @@ def executed(instance: Instance | IccInstance, decision: Decision, *, kept: bool
     ``kept`` common phases are not run. Clusters are the decision's, or the instance's where it has none. The ICC model
     counts cycles; its FLOP are 0.
     """
-    common, edge = decision.server_steps
+    common, steps_edge = decision.server_steps
     labels = instance.labels if decision.clusters is None else decision.clusters
-    common_max, edge_sum = cluster_work(labels, instance.max_clusters, common, edge)
+    common_max, edge_sum = cluster_work(labels, instance.max_clusters, common, steps_edge)
     run = edge_sum if kept else common_max + edge_sum
     served, left = int(run.sum()), int(decision.device_steps.sum())
     flop_edge, flop_device = (float(getattr(instance, name, 0.0)) for name in ("flop_edge", "flop_device"))
@@ -333,16 +333,16 @@ def _times(steps: IntArray, step_energy: FloatArray) -> FloatArray:
 
 def icc_breakdown(instance: IccInstance, decision: Decision) -> Breakdown:
     """The ICC model at a decision: each user waits for its own group's common phase and its own steps."""
-    clusters, (common, edge) = instance.labels, decision.server_steps
+    clusters, (common, steps_edge) = instance.labels, decision.server_steps
     device = decision.device_steps
-    common_max, _ = cluster_work(clusters, instance.max_clusters, common, edge)
+    common_max, _ = cluster_work(clusters, instance.max_clusters, common, steps_edge)
     edge_energy = instance.energy_coefficient_edge * instance.cycles_edge
-    personal = edge * edge_energy * instance.edge_frequency_hz**2
+    personal = steps_edge * edge_energy * instance.edge_frequency_hz**2
     sent_delay, sent_energy = transmission(instance)
     return Breakdown(
         quality=quality(instance.quality, public_similarity(instance, clusters), common),
         delay_edge=common_max[clusters] * instance.cycles_edge / instance.group_frequency_hz
-        + edge * instance.cycles_edge / instance.edge_frequency_hz,
+        + steps_edge * instance.cycles_edge / instance.edge_frequency_hz,
         delay_transmission=sent_delay,
         delay_device=device * instance.cycles_device / instance.device_frequency_hz,
         energy_transmission=sent_energy,

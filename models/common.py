@@ -44,13 +44,13 @@ def utility_unit(instance: Instance | IccInstance) -> float:
     steps, users, scales = instance.steps, instance.users, []
     for served in (steps.served_min, steps.served_max):
         common = np.full(users, min(served - steps.edge_min, steps.common_max))
-        edge = served - common
+        steps_edge = served - common
         if isinstance(instance, Instance):
-            sms = steps_sms(instance, common, edge)
-            plan = Decision.of_steps(steps.total, common, edge, sms, instance.labels)
+            sms = steps_sms(instance, common, steps_edge)
+            plan = Decision.of_steps(steps.total, common, steps_edge, sms, instance.labels)
             scales.append(breakdown(instance, plan).scale(instance))
         else:
-            scales.append(icc_breakdown(instance, Decision.of_steps(steps.total, common, edge)).scale(instance))
+            scales.append(icc_breakdown(instance, Decision.of_steps(steps.total, common, steps_edge)).scale(instance))
     return min(scales) or 1.0
 
 
@@ -138,7 +138,9 @@ def add_steps(model: pyo.ConcreteModel, instance: Instance | IccInstance) -> Non
     model.users = pyo.RangeSet(0, instance.users - 1)
     model.common_values = pyo.RangeSet(0, limits.common_max)
     model.chosen = pyo.Var(model.users, model.common_values, domain=pyo.Binary)
-    model.edge = pyo.Var(model.users, domain=pyo.Integers, bounds=(limits.edge_min, limits.edge_max))
+    model.steps_edge = pyo.Var(  # a value for users whose y nothing holds and nobody pays for: no solver gives it one
+        model.users, domain=pyo.Integers, bounds=(limits.edge_min, limits.edge_max), initialize=limits.edge_min
+    )
     model.common = pyo.Expression(
         model.users, rule=lambda m, n: linear(m.common_values, [m.chosen[n, x] for x in m.common_values])
     )
@@ -146,14 +148,14 @@ def add_steps(model: pyo.ConcreteModel, instance: Instance | IccInstance) -> Non
     if limits.device_binds:
         model.served = pyo.Constraint(
             model.users,
-            rule=lambda m, n: (limits.served_min, m.common[n] + m.edge[n], limits.served_max),
+            rule=lambda m, n: (limits.served_min, m.common[n] + m.steps_edge[n], limits.served_max),
         )
 
 
-def insert_steps(model: pyo.ConcreteModel, common: IntArray, edge: IntArray) -> None:
+def insert_steps(model: pyo.ConcreteModel, common: IntArray, steps_edge: IntArray) -> None:
     """Set the variables of `add_steps`."""
     for n in model.users:
-        model.edge[n].set_value(int(edge[n]))
+        model.steps_edge[n].set_value(int(steps_edge[n]))
         for x in model.common_values:
             model.chosen[n, x].set_value(int(x == common[n]))
 
@@ -167,5 +169,5 @@ def extract_labels(model: pyo.ConcreteModel) -> IntArray:
 def extract_steps(model: pyo.ConcreteModel) -> tuple[IntArray, IntArray]:
     """Return x_n and y_n, shapes (N,)."""
     common = np.array([sum(x * rounded(model.chosen[n, x]) for x in model.common_values) for n in model.users])
-    edge = np.array([rounded(model.edge[n]) for n in model.users])
-    return common, edge
+    steps_edge = np.array([rounded(model.steps_edge[n]) for n in model.users])
+    return common, steps_edge

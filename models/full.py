@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 DECISION = {
     "clusters": "of user n: the m with assigned[n,m] = 1",
     "steps_common": "of user n: the x with chosen[n,x] = 1",
-    "steps_edge": "of user n: edge[n]",
+    "steps_edge": "of user n: steps_edge[n]",
     "steps_device": "of user n: T less the other two",
     "sms": "of cluster m: sms[m] where SMs are whole, else those of Theorem 1 for the rest (share[m] V / 1000 up to tolerances)",
 }
@@ -75,7 +75,7 @@ def build(problem: Full) -> pyo.ConcreteModel:
     model.value = pyo.Objective(
         expr=device_only_utility(instance)
         + linear([model.worths[k, x] for _, k, x in model.points], [model.weight[p] for p in model.points])
-        + sum(saved[n] * (model.common[n] + model.edge[n]) for n in model.users)
+        + sum(saved[n] * (model.common[n] + model.steps_edge[n]) for n in model.users)
         - edge_step_energy_cost(instance) * sum(model.work[m] for m in model.clusters)
         - model.unit * sum(model.cost[m] for m in model.clusters),
         sense=pyo.maximize,
@@ -195,7 +195,9 @@ def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
     )
     # y_n in the cluster of n, y_n = sum over m of part[n, m]
     model.part = pyo.Var(model.users, model.clusters, bounds=(0, limits.edge_max))
-    model.parts = pyo.Constraint(model.users, rule=lambda m, n: sum(m.part[n, k] for k in m.clusters) == m.edge[n])
+    model.parts = pyo.Constraint(
+        model.users, rule=lambda m, n: sum(m.part[n, k] for k in m.clusters) == m.steps_edge[n]
+    )
     model.placed = pyo.Constraint(
         model.users,
         model.clusters,
@@ -216,17 +218,17 @@ def _add_server(model: pyo.ConcreteModel, problem: Full) -> None:
 def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
     """Set the variables to a decision, its labels in order of first appearance."""
     instance = problem.instance
-    (common, edge), sms = decision.server_steps, decision.cluster_sms
+    (common, steps_edge), sms = decision.server_steps, decision.cluster_sms
     seen = list(dict.fromkeys(decision.labels.tolist()))
     labels = np.array([seen.index(k) for k in decision.labels])
     sms = np.concatenate([np.asarray(sms)[seen], np.zeros(instance.max_clusters - len(seen))])
-    insert_steps(model, common, edge)
+    insert_steps(model, common, steps_edge)
     for i, j in model.pairs:
         model.together[i, j].set_value(int(labels[i] == labels[j]))
     for n in model.users:
         for k in model.clusters:
             model.assigned[n, k].set_value(int(labels[n] == k))
-            model.part[n, k].set_value(int(edge[n]) * int(labels[n] == k))
+            model.part[n, k].set_value(int(steps_edge[n]) * int(labels[n] == k))
     phi = rule_similarity(instance, labels)
     if instance.public_prompt.rule == "ideal":
         for i, j, k in model.triples:
@@ -248,17 +250,17 @@ def insert(model: pyo.ConcreteModel, problem: Full, decision: Decision) -> None:
                 model.weight[n, k, x].set_value(float(share) * int(x == common[n]))
     for k in model.clusters:
         model.common_max[k].set_value(int(common[labels == k].max(initial=0)))
-    insert_sms(model, problem, sms, work_costs(instance.with_clusters(labels), common, edge))
+    insert_sms(model, problem, sms, work_costs(instance.with_clusters(labels), common, steps_edge))
 
 
 def extract(model: pyo.ConcreteModel, problem: Full) -> Decision:
     """Return clusters, steps and SMs; real SMs are those of Theorem 1 for the rest."""
     instance = problem.instance
-    common, edge = extract_steps(model)
+    common, steps_edge = extract_steps(model)
     labels = extract_labels(model)
     budget = sms_budget(problem)
     if problem.whole_sms:
         sms = within_budget(np.array([pyo.value(model.sms[k]) for k in model.clusters]), budget, integer=True)
     else:
-        sms = steps_sms(instance.with_clusters(labels), common, edge)
-    return Decision.of_steps(instance.steps.total, common, edge, sms, labels)
+        sms = steps_sms(instance.with_clusters(labels), common, steps_edge)
+    return Decision.of_steps(instance.steps.total, common, steps_edge, sms, labels)

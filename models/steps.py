@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What the variables say of the decision, for readers of the model's file.
 DECISION = {
     "steps_common": "of user n: the x with chosen[n,x] = 1",
-    "steps_edge": "of user n: edge[n]",
+    "steps_edge": "of user n: steps_edge[n]",
     "steps_device": "of user n: T less the other two",
 }
 
@@ -32,7 +32,7 @@ def build(problem: Steps) -> pyo.ConcreteModel:
     model.groups = pyo.Set(initialize=[int(m) for m in np.unique(labels)])
     model.common_max = pyo.Var(model.groups, bounds=(0, limits.common_max))
     model.longest = pyo.Constraint(model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n])
-    edge, device, wait, energy = icc_step_costs(instance)
+    edge_cost, device, wait, energy = icc_step_costs(instance)
     sizes = cluster_sizes(labels, instance.max_clusters)
     group = wait * sizes + energy
     constant = -transmission_cost(instance) - float(limits.total * device.sum())
@@ -41,7 +41,7 @@ def build(problem: Steps) -> pyo.ConcreteModel:
     model.value = pyo.Objective(
         expr=constant
         + linear([worth[n, x] + device[n] * x for n, x in keys], [model.chosen[key] for key in keys])
-        + linear(device - edge, [model.edge[n] for n in model.users])
+        + linear(device - edge_cost, [model.steps_edge[n] for n in model.users])
         - linear([group[k] for k in model.groups], [model.common_max[k] for k in model.groups]),
         sense=pyo.maximize,
     )
@@ -50,13 +50,13 @@ def build(problem: Steps) -> pyo.ConcreteModel:
 
 def insert(model: pyo.ConcreteModel, problem: Steps, decision: Decision) -> None:
     """Set the variables to a decision."""
-    common, edge = decision.server_steps
-    insert_steps(model, common, edge)
+    common, steps_edge = decision.server_steps
+    insert_steps(model, common, steps_edge)
     for k in model.groups:
         model.common_max[k].set_value(int(common[problem.instance.labels == k].max()))
 
 
 def extract(model: pyo.ConcreteModel, problem: Steps) -> Decision:
     """Return the steps."""
-    common, edge = extract_steps(model)
-    return Decision.of_steps(problem.instance.steps.total, common, edge)
+    common, steps_edge = extract_steps(model)
+    return Decision.of_steps(problem.instance.steps.total, common, steps_edge)

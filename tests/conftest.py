@@ -43,11 +43,11 @@ def small() -> Instance:
     instance = PRESETS["small"].sample(0)
     assert isinstance(instance, Instance)
     assert instance.embeddings is not None
-    common, edge = instance.steps.middle()
+    common, steps_edge = instance.steps.middle()
     return instance.replace(
         clusters=average_linkage(instance.embeddings, instance.max_clusters),
         given_common=np.full(instance.users, common),
-        given_edge=np.full(instance.users, edge),
+        given_edge=np.full(instance.users, steps_edge),
     )
 
 

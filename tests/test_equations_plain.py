@@ -324,8 +324,8 @@ def test_steps_that_are_run() -> None:
 def test_icc_steps_and_parts() -> None:
     instance, decision = odd_icc(2), decided()
     z = decision.device_steps
-    edge, device, waiting, energy = equations.icc_step_costs(instance)
-    each(edge, [plain.icc_rates(instance, n)[0] for n in range(USERS)])
+    edge_cost, device, waiting, energy = equations.icc_step_costs(instance)
+    each(edge_cost, [plain.icc_rates(instance, n)[0] for n in range(USERS)])
     each(device, [plain.icc_rates(instance, n)[1] for n in range(USERS)])
     assert float(waiting * 3 + energy) == pytest.approx(plain.icc_group(instance, 3), rel=1e-13)
     assert float(waiting) == pytest.approx(1.7 * 4.6 / 2.9, rel=1e-13)

@@ -231,10 +231,10 @@ def test_steps_out_of_either_range_are_refused(x: int, y: int) -> None:
     decision, multiplier = solved(instance)
     assert decision.steps_common is not None
     assert decision.steps_edge is not None
-    common, edge = decision.steps_common.copy(), decision.steps_edge.copy()
-    common[1], edge[1] = x, y
+    common, steps_edge = decision.steps_common.copy(), decision.steps_edge.copy()
+    common[1], steps_edge[1] = x, y
     with pytest.raises(InputError, match="steps of user 1 are not allowed"):
-        prove(instance, replace(decision, steps_common=common, steps_edge=edge), multiplier)
+        prove(instance, replace(decision, steps_common=common, steps_edge=steps_edge), multiplier)
 
 
 def with_embeddings(vectors: np.ndarray, rule: str) -> Instance:

@@ -31,8 +31,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def decision(clusters: list[int], common: list[int], edge: list[int], total: int = STEPS) -> Decision:
-    return Decision.of_steps(total, np.array(common), np.array(edge), clusters=np.array(clusters))
+def decision(clusters: list[int], common: list[int], steps_edge: list[int], total: int = STEPS) -> Decision:
+    return Decision.of_steps(total, np.array(common), np.array(steps_edge), clusters=np.array(clusters))
 
 
 def alone(
@@ -54,9 +54,9 @@ def one_prompt_in_both_phases(
 ) -> None:
     expected = alone(pipe, "a red cat", "blur", guidance, 3, "pt", **options)
     for common in commons:
-        edge = min(1, STEPS - common)
+        steps_edge = min(1, STEPS - common)
         found = HybridInference(pipe)(
-            [Prompt("a red cat", negative="blur")], ["a red cat"], decision([0], [common], [edge]), ["blur"],
+            [Prompt("a red cat", negative="blur")], ["a red cat"], decision([0], [common], [steps_edge]), ["blur"],
             public_guidance=guidance, personal_guidance=guidance, seed=3, hand_over=False, output_type="pt", **SIZE, **options,
         )  # fmt: skip
         same(found.images[0], expected[0])

@@ -54,8 +54,8 @@ class BatchedSteps:
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rewards of actions by index, shape (B, N), and the observations of the next decision points."""
-        common, edge = self.actions[action].unbind(dim=2)
-        raw = self.game.reward(self.settings.reward, common, edge)
+        common, steps_edge = self.actions[action].unbind(dim=2)
+        raw = self.game.reward(self.settings.reward, common, steps_edge)
         self.raw.append(raw.mean().item())
         reward = self.rewards(raw.unsqueeze(0)).squeeze(0) if self.settings.normalise_rewards else raw
         if not self.settings.fixed_clusters:

@@ -157,8 +157,8 @@ class TwoHeads(torch.distributions.Distribution):
 
     @override
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        common, edge = (head.sample(sample_shape) for head in self._heads)
-        return torch.add(edge, common, alpha=self._last)
+        common, steps_edge = (head.sample(sample_shape) for head in self._heads)
+        return torch.add(steps_edge, common, alpha=self._last)
 
     @override
     def log_prob(self, value: Tensor) -> Tensor:
@@ -171,8 +171,8 @@ class TwoHeads(torch.distributions.Distribution):
     @property
     @override
     def mode(self) -> Tensor:
-        common, edge = (head.mode for head in self._heads)
-        return torch.add(edge, common, alpha=self._last)
+        common, steps_edge = (head.mode for head in self._heads)
+        return torch.add(steps_edge, common, alpha=self._last)
 
     deterministic_sample = mode  # TorchRL's name
 

@@ -131,8 +131,8 @@ def _icc_utility(instance: IccInstance, labels: IntArray, x: IntArray, y: IntArr
     quality = qualities(instance, similarities(instance, labels))
     terms = [-sending(instance)]
     for n in range(instance.users):
-        edge, device = icc_rates(instance, n)
-        terms += [instance.weights.quality * quality[n, x[n]], -int(y[n]) * edge, -int(z[n]) * device]
+        edge_cost, device = icc_rates(instance, n)
+        terms += [instance.weights.quality * quality[n, x[n]], -int(y[n]) * edge_cost, -int(z[n]) * device]
     for m in set(labels.tolist()):
         own = np.flatnonzero(labels == m)
         terms.append(-int(max(x[own])) * icc_group(instance, len(own)))

@@ -78,17 +78,17 @@ class Draft:
 def draft(rng: np.random.Generator, kind: str, whole: bool, users: int, clusters: int) -> Draft:
     """Return a random draft in which server and devices cost about the same, so that something is to be decided."""
     total = int(rng.integers(1, 7))
-    common, edge = int(rng.integers(0, min(3, total) + 1)), int(rng.integers(0, 3))
+    common, edge_max = int(rng.integers(0, min(3, total) + 1)), int(rng.integers(0, 3))
     budget = float(rng.integers(clusters, 3 * clusters + 3)) if whole else float(10 ** rng.uniform(0, 3))
     scale = users / budget * 10 ** rng.uniform(-1, 0.5)
-    low = max(total - common - edge, 0)
+    low = max(total - common - edge_max, 0)
     energy = rng.random() < 0.5
     return Draft(
         rng, kind, whole, users, clusters,
         labels=_labels(rng, users, clusters),
         device=scale * 10 ** rng.uniform(-0.5, 0.5, users),
         budget=budget,
-        limits={"total": total, "common_max": common, "edge_max": edge, "device_min": 0,
+        limits={"total": total, "common_max": common, "edge_max": edge_max, "device_min": 0,
                 "device_max": int(rng.integers(low, total + 1)) if rng.random() < 0.3 else total},
         vectors=_vectors(rng, users),
         similarity=rng.uniform(0.1, 0.8, users) if rng.random() < 0.4 and kind != Full.kind else None,
@@ -200,11 +200,13 @@ def few_sms(d: Draft) -> None:
 
 def forced_work(d: Draft) -> None:
     """Every user must have steps on the server, y_min > 0 or z_max < T; with whole SMs often too few of them."""
-    edge = int(d.rng.integers(1, 3))
-    common = int(d.rng.integers(0, 3))
-    total = int(d.rng.integers(edge, edge + common + 3))
-    d.limits = {"total": total, "common_max": common, "edge_min": int(d.rng.integers(0, edge + 1)), "edge_max": edge,
-                "device_min": 0, "device_max": int(d.rng.integers(max(total - common - edge, 0), max(total, 1)))}  # fmt: skip
+    edge_max = int(d.rng.integers(1, 3))
+    common_max = int(d.rng.integers(0, 3))
+    total = int(d.rng.integers(edge_max, edge_max + common_max + 3))
+    edge_min = int(d.rng.integers(0, edge_max + 1))
+    device_max = int(d.rng.integers(max(total - common_max - edge_max, 0), max(total, 1)))
+    d.limits = {"total": total, "common_max": common_max, "edge_min": edge_min, "edge_max": edge_max,
+                "device_min": 0, "device_max": device_max}  # fmt: skip
     d.limits["edge_min"] = min(d.limits["edge_min"], total)
     if d.whole and d.rng.random() < 0.5:
         d.labels[: d.clusters] = np.arange(d.clusters)
@@ -213,10 +215,10 @@ def forced_work(d: Draft) -> None:
 
 def binding_z(d: Draft) -> None:
     """Bounds on z that cut off some (x, y) of the box, from above, below or both."""
-    common, edge = int(d.rng.integers(1, 4)), int(d.rng.integers(1, 3))
-    total = int(d.rng.integers(2, common + edge + 2))
-    device_min = int(d.rng.integers(max(total - common - edge + 1, 0), total + 1))
-    d.limits = {"total": total, "common_max": common, "edge_max": edge, "device_min": device_min,
+    common, edge_max = int(d.rng.integers(1, 4)), int(d.rng.integers(1, 3))
+    total = int(d.rng.integers(2, common + edge_max + 2))
+    device_min = int(d.rng.integers(max(total - common - edge_max + 1, 0), total + 1))
+    d.limits = {"total": total, "common_max": common, "edge_max": edge_max, "device_min": device_min,
                 "device_max": int(d.rng.integers(device_min, total + 1))}  # fmt: skip
 
 
@@ -377,7 +379,7 @@ def draw_with_instance(
     kind: str, criterion: Criterion | None, whole: bool, family: str, seed: int
 ) -> tuple[Instance | IccInstance, Problem]:
     """Return what `draw` does with the instance that it is made from."""
-    edge = next(f for f in FAMILIES if f.__name__ == family)
+    make = next(f for f in FAMILIES if f.__name__ == family)
     place = zlib.crc32(f"{kind} {whole} {family}".encode())
     rng = np.random.default_rng([place, seed])
     beyond = rng.random() < _SHARE_BEYOND
@@ -385,7 +387,7 @@ def draw_with_instance(
     clusters = int(rng.integers(1, min(users, 4) + 1))
     while True:
         d = draft(rng, kind, whole, users, clusters)
-        edge(d)
+        make(d)
         try:
             instance = d.build()
             return instance, problem_of(kind, instance, criterion, whole_sms=whole)

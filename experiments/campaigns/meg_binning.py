@@ -44,9 +44,9 @@ def optimum(instance: MegInstance) -> float:
     return found.bound
 
 
-def at_edge(bins: int, edge: float) -> MegChannel:
+def at_edge(bins: int, place: float) -> MegChannel:
     """Return independent slots with every bin at one place in it: 0 its near edge, 0.5 its middle, 1 its far edge."""
-    distance = NEAREST_M + (np.arange(bins) + edge) * (FARTHEST_M - NEAREST_M) / bins
+    distance = NEAREST_M + (np.arange(bins) + place) * (FARTHEST_M - NEAREST_M) / bins
     return MegChannel(gain=path_gain(distance), probability=np.full(bins, 1 / bins))
 
 
@@ -71,7 +71,7 @@ def refined(
         value = optimum(make(bins))
         move = np.inf if last is None else abs(value - last) / abs(value)
         low, high = (
-            (optimum(MegInstance(channel=at_edge(bins, edge))) for edge in (1.0, 0.0)) if enclosed else (None, None)
+            (optimum(MegInstance(channel=at_edge(bins, place))) for place in (1.0, 0.0)) if enclosed else (None, None)
         )
         yield Level(bins, value, move, low, high)
         if move < tolerance:

@@ -104,11 +104,11 @@ def icc_rates(instance: IccInstance, n: int) -> tuple[float, float]:
     """What one personalised step and one device step of a user cost."""
     w = instance.weights
     f, g = at(instance.edge_frequency_hz, n), at(instance.device_frequency_hz, n)
-    edge = (
+    edge_cost = (
         w.delay * instance.cycles_edge / f + w.energy * instance.energy_coefficient_edge * instance.cycles_edge * f**2
     )
     device = w.delay * instance.cycles_device / g
-    return edge, device + w.energy * instance.energy_coefficient_device * instance.cycles_device * g**2
+    return edge_cost, device + w.energy * instance.energy_coefficient_device * instance.cycles_device * g**2
 
 
 def icc_group(instance: IccInstance, size: int) -> float:

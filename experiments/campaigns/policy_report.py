@@ -122,8 +122,8 @@ def train(settings: Settings, path: Path, measure: PolicyGap, judge: Callable[[]
 def gaps(policy: ippo.Policy, instances: list[Instance], optimum: np.ndarray) -> np.ndarray:
     """Relative gaps of a policy's most likely actions to the optima, shape (instances,)."""
     game = StepGame.of(instances)
-    common, edge, _ = policy.act(policy.scaled(game))
-    return np.asarray((optimum - game.utility(common, edge).numpy()) / np.abs(optimum))
+    common, steps_edge, _ = policy.act(policy.scaled(game))
+    return np.asarray((optimum - game.utility(common, steps_edge).numpy()) / np.abs(optimum))
 
 
 def drawn(scenario: Scenario, count: int, first: int = HELD_OUT, *, split_subjects: bool = False) -> list[Instance]:
@@ -161,13 +161,13 @@ def equilibria(instances: list[Instance], optimum: np.ndarray, starts: int) -> l
         rng = torch.Generator().manual_seed(index)
         n = instance.users
         common = [torch.zeros(n, dtype=torch.int64), torch.full((n,), limits.common_max)]
-        edge = [torch.full((n,), limits.edge_min), torch.full((n,), limits.edge_max)]
+        steps_edge = [torch.full((n,), limits.edge_min), torch.full((n,), limits.edge_max)]
         for _ in range(starts):
             common.append(torch.randint(0, limits.common_max + 1, (n,), generator=rng))
-            edge.append(torch.randint(limits.edge_min, limits.edge_max + 1, (n,), generator=rng))
+            steps_edge.append(torch.randint(limits.edge_min, limits.edge_max + 1, (n,), generator=rng))
         for reward in ("individual", "marginal"):
-            ends = [play(game, reward, x, y) for x, y in zip(common, edge, strict=True)]
-            values = [game.utility(end.common[None], end.edge[None]).item() for end in ends if end.equilibrium]
+            ends = [play(game, reward, x, y) for x, y in zip(common, steps_edge, strict=True)]
+            values = [game.utility(end.common[None], end.steps_edge[None]).item() for end in ends if end.equilibrium]
             rows.append({
                 "reward": reward, "instance": index, "starts": len(ends), "cycles": sum(end.cycled for end in ends),
                 "distinct": len({round(value, 9) for value in values}),
@@ -182,9 +182,9 @@ def regrets(policy: ippo.Policy, instances: list[Instance], reward: str) -> np.n
     found = []
     for instance in instances:
         game = StepGame.of([instance])
-        common, edge, _ = policy.act(policy.scaled(game))
-        scale = game.reward(reward, common, edge).abs().mean().item()
-        found.append(regret(game, reward, common[0], edge[0]) / scale)
+        common, steps_edge, _ = policy.act(policy.scaled(game))
+        scale = game.reward(reward, common, steps_edge).abs().mean().item()
+        found.append(regret(game, reward, common[0], steps_edge[0]) / scale)
     return np.array(found)
 
 

@@ -44,14 +44,14 @@ def paper_preset(users: int, seed: int) -> Instance:
 def draw_steps(rng: np.random.Generator) -> StepLimits:
     """Return random bounds on the steps; those on z bind in about half of the draws."""
     total = int(rng.integers(4, 20))
-    common, edge = int(rng.integers(0, 10)), int(rng.integers(0, 8))
-    edge_min = int(rng.integers(0, edge + 1)) if rng.random() < 0.3 else 0
-    low = max(total - common - edge, 0)
+    common, edge_max = int(rng.integers(0, 10)), int(rng.integers(0, 8))
+    edge_min = int(rng.integers(0, edge_max + 1)) if rng.random() < 0.3 else 0
+    low = max(total - common - edge_max, 0)
     device_max = int(rng.integers(low, total + 1)) if rng.random() < 0.5 else total
     device_min = int(rng.integers(0, min(device_max, total - edge_min) + 1)) if total >= edge_min else 0
     try:
         return StepLimits(
-            total=total, common_max=common, edge_min=edge_min, edge_max=edge,
+            total=total, common_max=common, edge_min=edge_min, edge_max=edge_max,
             device_min=device_min, device_max=device_max,
         )  # fmt: skip
     except ValueError:
@@ -86,19 +86,19 @@ def draw_decision(rng: np.random.Generator, problem: Problem) -> Decision:
     assert isinstance(problem, (Allocation, Joint, Full, Steps))
     instance = problem.instance
     clusters = drawn if isinstance(problem, Full) else instance.labels
-    common, edge = draw_feasible_steps(rng, instance.steps, instance.users).T
+    common, steps_edge = draw_feasible_steps(rng, instance.steps, instance.users).T
     if not isinstance(instance, Instance):
-        return Decision.of_steps(instance.steps.total, common, edge, clusters=clusters)
+        return Decision.of_steps(instance.steps.total, common, steps_edge, clusters=clusters)
     if isinstance(problem, Allocation):
-        common, edge = instance.given_steps
-    common_max, edge_sum = cluster_work(clusters, instance.max_clusters, common, edge)
+        common, steps_edge = instance.given_steps
+    common_max, edge_sum = cluster_work(clusters, instance.max_clusters, common, steps_edge)
     busy = common_max + edge_sum > 0
     budget = instance.sm_budget
     share = busy * rng.dirichlet(np.ones(instance.max_clusters))
     sms = 0.99 * budget * share / max(float(share.sum()), 1e-300)
     if whole_sms(problem):
         sms = busy + np.floor((budget - busy.sum()) / budget * sms)
-    return Decision.of_steps(instance.steps.total, common, edge, sms, clusters)
+    return Decision.of_steps(instance.steps.total, common, steps_edge, sms, clusters)
 
 
 def draw_instance(rng: np.random.Generator, users: int, clusters: int, *, icc: bool = False) -> Instance | IccInstance:

@@ -81,10 +81,14 @@ def _judged(problem: Full, result: SchemeResult) -> float | None:
     if spare < 0:
         return None
     sms = np.append(decision.cluster_sms, np.zeros(spare))
-    common, edge = decision.server_steps
+    common, steps_edge = decision.server_steps
     scored = problem.evaluate(
         Decision(
-            clusters=groups.labels, steps_common=common, steps_edge=edge, steps_device=decision.device_steps, sms=sms
+            clusters=groups.labels,
+            steps_common=common,
+            steps_edge=steps_edge,
+            steps_device=decision.device_steps,
+            sms=sms,
         )
     )
     if not scored.feasible:

@@ -96,13 +96,13 @@ class Campaign:
             row["full_loss"] = (exact["objective"] - two_stage["objective"]) / abs(exact["objective"])
         return row
 
-    def theorem_1(self, given: Instance, common: np.ndarray, edge: np.ndarray) -> dict[str, float]:
+    def theorem_1(self, given: Instance, common: np.ndarray, steps_edge: np.ndarray) -> dict[str, float]:
         """KKT residuals of the closed form and what rounding down costs: at the optimal steps, or the middle ones if idle."""
         middle, labels = given.steps.middle(), given.labels
         busy = [m for m in range(given.max_clusters) if (labels == m).any()]
-        if len(busy) < 2 or not all((common + edge)[labels == m].any() for m in busy):
-            common, edge = np.full(given.users, middle[0]), np.full(given.users, middle[1])
-        instance = given.replace(given_common=common, given_edge=edge)
+        if len(busy) < 2 or not all((common + steps_edge)[labels == m].any() for m in busy):
+            common, steps_edge = np.full(given.users, middle[0]), np.full(given.users, middle[1])
+        instance = given.replace(given_common=common, given_edge=steps_edge)
         problem, whole = Allocation(instance), Allocation(instance, whole_sms=True)
         (closed,) = self.solve(problem, ClosedForm)
         integer, down = self.solve(whole, IntegerAllocation, RoundDown)

@@ -146,8 +146,8 @@ def solve(instance: Instance, labels: IntArray) -> Solved:
         tables.gain, tables.load, tables.offsets, instance.sm_budget, Deadline(Limits(1.0)),
         constant=tables.constant, tolerance=ACCURACY, enough=ACCURACY,
     )  # fmt: skip
-    common, edge = tables.steps(found.choice)
-    executed = int(tables.work[found.choice].sum()) + int((instance.steps.total - common - edge).sum())
+    common, steps_edge = tables.steps(found.choice)
+    executed = int(tables.work[found.choice].sum()) + int((instance.steps.total - common - steps_edge).sum())
     return Solved(tables.constant + found.value, executed)
 
 

@@ -83,9 +83,9 @@ def decision_in(document: dict[str, Any], path: Path, total: int | None) -> Deci
             raise InputError(f"{path}: {name}: must be a list of {kind}")
         values[name] = array
     if total is not None and "steps_device" not in values and {"steps_common", "steps_edge"} <= values.keys():
-        common, edge = values["steps_common"], values["steps_edge"]
-        if common.shape == edge.shape:
-            values["steps_device"] = total - common - edge
+        common, steps_edge = values["steps_common"], values["steps_edge"]
+        if common.shape == steps_edge.shape:
+            values["steps_device"] = total - common - steps_edge
     return Decision(**values)
 
 

@@ -294,9 +294,11 @@ def _filled(
             and instance.given_common is None
             and instance.given_edge is None
         ):
-            common, edge = instance.steps.middle()
-            instance = instance.replace(given_common=[common] * instance.users, given_edge=[edge] * instance.users)
-            notes.append(f"no steps given: allocation takes x = {common} and y = {edge} for every user")
+            common, steps_edge = instance.steps.middle()
+            instance = instance.replace(
+                given_common=[common] * instance.users, given_edge=[steps_edge] * instance.users
+            )
+            notes.append(f"no steps given: allocation takes x = {common} and y = {steps_edge} for every user")
     return instance, notes
 
 

@@ -48,18 +48,18 @@ class Plan:
         parts = (decision.clusters, decision.steps_common, decision.steps_edge, decision.steps_device)
         if any(part is None for part in parts):
             raise InputError("decision: clusters and all steps are needed")
-        clusters, common, edge, device = ([int(value) for value in part] for part in parts if part is not None)
-        if not users or any(len(part) != users for part in (clusters, common, edge, device)):
+        clusters, common, steps_edge, device = ([int(value) for value in part] for part in parts if part is not None)
+        if not users or any(len(part) != users for part in (clusters, common, steps_edge, device)):
             raise InputError(f"decision: is not for {users} users, one per prompt")
         if min(clusters) < 0 or max(clusters) >= count:
             raise InputError(f"public_prompts: {count}, but the decision has cluster {max(clusters)}")
-        totals = {sum(steps) for steps in zip(common, edge, device, strict=True)}
-        if len(totals) > 1 or min(common + edge + device) < 0 or not totals - {0}:
+        totals = {sum(steps) for steps in zip(common, steps_edge, device, strict=True)}
+        if len(totals) > 1 or min(common + steps_edge + device) < 0 or not totals - {0}:
             raise InputError("decision: steps must be >= 0 and have the same positive sum for every user")
         longest: dict[int, int] = {}
         for m, x in sorted(zip(clusters, common, strict=True)):
             longest[m] = max(longest.get(m, 0), x)
-        return cls(clusters, common, [x + y for x, y in zip(common, edge, strict=True)], totals.pop(), longest)
+        return cls(clusters, common, [x + y for x, y in zip(common, steps_edge, strict=True)], totals.pop(), longest)
 
 
 class _Interrupted(Exception):

@@ -119,12 +119,12 @@ class StepLimits(Data):
 
     def middle(self) -> tuple[int, int]:
         """Return x and y in the middle of their bounds, moved as little as the bounds on z need."""
-        common, edge = self.common_max // 2, (self.edge_min + self.edge_max) // 2
-        excess = max(common + edge - self.served_max, 0)
-        common, edge = common - min(common, excess), edge - max(excess - common, 0)
-        short = max(self.served_min - common - edge, 0)
+        common, steps_edge = self.common_max // 2, (self.edge_min + self.edge_max) // 2
+        excess = max(common + steps_edge - self.served_max, 0)
+        common, steps_edge = common - min(common, excess), steps_edge - max(excess - common, 0)
+        short = max(self.served_min - common - steps_edge, 0)
         rise = min(short, self.common_max - common)
-        return common + rise, edge + short - rise
+        return common + rise, steps_edge + short - rise
 
     def pairs(self) -> IntArray:
         """Return all allowed (x, y), x major, shape (K, 2)."""

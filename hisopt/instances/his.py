@@ -62,12 +62,12 @@ class Instance(System):
             self._check_given(self.given_common, self.given_edge)
         return self
 
-    def _check_given(self, common: IntArray, edge: IntArray) -> None:
+    def _check_given(self, common: IntArray, steps_edge: IntArray) -> None:
         limits = self.steps
         for name, steps, low, high in (
             ("given_common", common, 0, limits.common_max),
-            ("given_edge", edge, limits.edge_min, limits.edge_max),
-            ("given_common + given_edge", common + edge, limits.served_min, limits.served_max),
+            ("given_edge", steps_edge, limits.edge_min, limits.edge_max),
+            ("given_common + given_edge", common + steps_edge, limits.served_min, limits.served_max),
         ):
             bad = np.flatnonzero((steps < low) | (steps > high))
             if len(bad):

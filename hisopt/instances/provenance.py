@@ -226,12 +226,12 @@ def _parts() -> dict[str, object]:
     from hisopt.instances.scenario import PRESETS
 
     scenario, meg = PRESETS["paper"], MegInstance()
-    his, icc = scenario.sample(0), PRESETS["icc"].sample(0)
-    assert isinstance(his, Instance)
+    journal, icc = scenario.sample(0), PRESETS["icc"].sample(0)
+    assert isinstance(journal, Instance)
     return {
-        "Scenario": scenario, "Instance": his, "Gpu (server)": his.edge, "Gpu (device)": his.devices,
-        "Radio": his.radio, "Latent": his.latent, "StepLimits": his.steps, "Weights": his.weights,
-        "QualityTable": his.quality, "PublicPrompt": his.public_prompt, "IccInstance": icc,
+        "Scenario": scenario, "Instance": journal, "Gpu (server)": journal.edge, "Gpu (device)": journal.devices,
+        "Radio": journal.radio, "Latent": journal.latent, "StepLimits": journal.steps, "Weights": journal.weights,
+        "QualityTable": journal.quality, "PublicPrompt": journal.public_prompt, "IccInstance": icc,
         "MegInstance": meg, "MegChannel": meg.channel,
     }  # fmt: skip
 

@@ -69,8 +69,8 @@ def tolerance(model: pyo.ConcreteModel) -> float:
 def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:
     """Set the variables to a decision's steps; its SMs are taken to be those of Theorem 1."""
     instance = problem.instance
-    common, edge = decision.server_steps
-    insert_steps(model, common, edge)
+    common, steps_edge = decision.server_steps
+    insert_steps(model, common, steps_edge)
     for k in model.clusters:
         model.common_max[k].set_value(int(common[instance.labels == k].max()))
     for k, w in model.levels:
@@ -81,8 +81,10 @@ def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None
 def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
     """Return the steps, with SMs by Theorem 1."""
     instance = problem.instance
-    common, edge = extract_steps(model)
-    return Decision.of_steps(instance.steps.total, common, edge, steps_sms(instance, common, edge), instance.labels)
+    common, steps_edge = extract_steps(model)
+    return Decision.of_steps(
+        instance.steps.total, common, steps_edge, steps_sms(instance, common, steps_edge), instance.labels
+    )
 
 
 def _add_tangent(model: pyo.ConcreteModel, problem: Joint, point: float) -> None:

@@ -45,7 +45,9 @@ def add_work(model: pyo.ConcreteModel, instance: Instance) -> None:
     model.common_max = pyo.Var(model.clusters, bounds=(0, limits.common_max))
     model.longest = pyo.Constraint(model.users, rule=lambda m, n: m.common_max[int(labels[n])] >= m.common[n])
     members = {k: [int(n) for n in np.flatnonzero(labels == k)] for k in model.clusters}
-    model.work = pyo.Expression(model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.edge[n] for n in members[k]))
+    model.work = pyo.Expression(
+        model.clusters, rule=lambda m, k: m.common_max[k] + sum(m.steps_edge[n] for n in members[k])
+    )
 
 
 def most_work(instance: Instance) -> FloatArray:
@@ -62,7 +64,7 @@ def separable_utility(model: pyo.ConcreteModel, instance: Instance) -> Any:
     return (
         device_only_utility(instance)
         + linear([worth[n, x] + saved[n] * x for n, x in keys], [model.chosen[key] for key in keys])
-        + linear([saved[n] for n in model.users], [model.edge[n] for n in model.users])
+        + linear([saved[n] for n in model.users], [model.steps_edge[n] for n in model.users])
         - edge_step_energy_cost(instance) * sum(model.work[k] for k in model.clusters)
     )
 
@@ -70,7 +72,7 @@ def separable_utility(model: pyo.ConcreteModel, instance: Instance) -> Any:
 # What the variables say of the decision, for readers of the model's file.
 DECISION = {
     "steps_common": "of user n: the x with chosen[n,x] = 1",
-    "steps_edge": "of user n: edge[n]",
+    "steps_edge": "of user n: steps_edge[n]",
     "steps_device": "of user n: T less the other two",
     "sms": "of cluster m: sms[m] where SMs are whole, else those of Theorem 1 for the steps (share[m] V / 1000 up to tolerances)",
 }
@@ -102,22 +104,22 @@ def build(problem: Joint) -> pyo.ConcreteModel:
 def insert(model: pyo.ConcreteModel, problem: Joint, decision: Decision) -> None:
     """Set the variables to a decision."""
     instance = problem.instance
-    common, edge = decision.server_steps
-    insert_steps(model, common, edge)
+    common, steps_edge = decision.server_steps
+    insert_steps(model, common, steps_edge)
     for k in model.clusters:
         model.common_max[k].set_value(int(common[instance.labels == k].max()))
-    insert_sms(model, problem, decision.cluster_sms, work_costs(instance, common, edge))
+    insert_sms(model, problem, decision.cluster_sms, work_costs(instance, common, steps_edge))
 
 
 def extract(model: pyo.ConcreteModel, problem: Joint) -> Decision:
     """Return steps and SMs; real SMs are those of Theorem 1 for the steps found, free of the solver's tolerances."""
     instance = problem.instance
-    common, edge = extract_steps(model)
+    common, steps_edge = extract_steps(model)
     sms = np.zeros(instance.max_clusters)
     if problem.whole_sms:
         for k in model.clusters:
             sms[k] = pyo.value(model.sms[k])
         sms = within_budget(sms, sms_budget(problem), integer=True)
     else:
-        sms = steps_sms(instance, common, edge)
-    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
+        sms = steps_sms(instance, common, steps_edge)
+    return Decision.of_steps(instance.steps.total, common, steps_edge, sms, instance.labels)

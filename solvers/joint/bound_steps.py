@@ -39,8 +39,8 @@ def candidates(members: Members, deadline: Deadline | None = None) -> tuple[IntA
     for common in range(limits.common_max + 1):
         if not _range(members, common):
             continue
-        cluster, edge, gain = vertices(members, common, sizes, deadline)
-        at = starts[cluster] + edge + common
+        cluster, steps_edge, gain = vertices(members, common, sizes, deadline)
+        at = starts[cluster] + steps_edge + common
         better = gain > best[at]
         best[at[better]], best_common[at[better]] = gain[better], common
     best[np.repeat(sizes == 0, np.diff(starts))] = -np.inf
@@ -54,7 +54,7 @@ def rebuild(members: Members, common_max: IntArray, work: IntArray) -> tuple[Int
     """Return x_n and y_n that attain each cluster's candidate (X_m, W_m)."""
     limits = members.limits
     common = np.zeros(len(members.labels), dtype=np.int64)
-    edge = np.zeros_like(common)
+    steps_edge = np.zeros_like(common)
     for top in np.unique(common_max[members.labels]):
         users = np.flatnonzero(common_max[members.labels] == top)
         part = members.of(users)
@@ -68,9 +68,9 @@ def rebuild(members: Members, common_max: IntArray, work: IntArray) -> tuple[Int
         chosen = taken - before <= left[labels]
         own = least + np.bincount(user[chosen], weights=length[chosen], minlength=len(users)).astype(np.int64)
         value = part.served_value(own, int(top))
-        common[users], edge[users] = value.argmax(axis=1), own
-    assert (common + edge >= limits.served_min).all()
-    return common, edge
+        common[users], steps_edge[users] = value.argmax(axis=1), own
+    assert (common + steps_edge >= limits.served_min).all()
+    return common, steps_edge
 
 
 def _range(members: Members, common: int) -> range:
@@ -102,9 +102,9 @@ def vertices(
             left[first : end - 1] = sums.cumulative(rise[first + 1 : end][::-1])[::-1]
             np.cumsum(length[first + 1 : end][::-1], out=rest[first : end - 1][::-1])
     cluster = np.concatenate([np.arange(members.count), labels[last]])
-    edge = np.concatenate([bounds[0] * sizes, bounds[-1] * sizes[labels[last]] - rest[last]])
+    steps_edge = np.concatenate([bounds[0] * sizes, bounds[-1] * sizes[labels[last]] - rest[last]])
     gain = np.concatenate([bottom, total[labels[last]] - left[last]])
-    return cluster, edge, gain
+    return cluster, steps_edge, gain
 
 
 def _values(members: Members, common: int, deadline: Deadline | None) -> tuple[IntArray, FloatArray]:

@@ -71,10 +71,10 @@ class JointExact(Solver[Joint]):
             enough=_ENOUGH,
             tell=tell,
         )
-        common, edge = tables.steps(found.choice)
+        common, steps_edge = tables.steps(found.choice)
         value, bound = tables.constant + found.value, tables.constant + found.bound
         bound += rounding_margin(instance, value)
-        decision = with_optimal_sms(instance, common, edge)
+        decision = with_optimal_sms(instance, common, steps_edge)
         # the first is the search's own and costs nothing; a value that nearly cancels is measured by its parts
         proven = relative_gap(value, bound) <= PROVEN or problem.gap(decision, bound) <= PROVEN
         return SolverResult(
@@ -116,7 +116,7 @@ def _out_of_time(instance: Instance) -> SolverResult:
     return SolverResult(Termination.TIME_LIMIT, decision, bound, "the tables of the clusters were not finished")
 
 
-def with_optimal_sms(instance: Instance, common: np.ndarray, edge: np.ndarray) -> Decision:
+def with_optimal_sms(instance: Instance, common: np.ndarray, steps_edge: np.ndarray) -> Decision:
     """Return the steps with SMs by Theorem 1 on the instance's given clusters."""
-    sms = steps_sms(instance, common, edge)
-    return Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
+    sms = steps_sms(instance, common, steps_edge)
+    return Decision.of_steps(instance.steps.total, common, steps_edge, sms, instance.labels)

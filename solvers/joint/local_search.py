@@ -83,7 +83,7 @@ class LocalSearch(Solver[Joint]):
         return SolverResult(Termination.COMPLETED, with_optimal_sms(instance, pair_common[pick], pair_edge[pick]))
 
 
-def _pair_values(instance: Instance, clusters: IntArray, common: IntArray, edge: IntArray) -> FloatArray:
+def _pair_values(instance: Instance, clusters: IntArray, common: IntArray, steps_edge: IntArray) -> FloatArray:
     """w1 Q_n(x) + d_n (x + y) for every user and feasible pair, shape (N, pairs)."""
     table = quality_table(instance.quality, public_similarity(instance, clusters), instance.steps.common_max)
-    return instance.weights.quality * table[:, common] + device_step_cost(instance)[:, None] * (common + edge)
+    return instance.weights.quality * table[:, common] + device_step_cost(instance)[:, None] * (common + steps_edge)

@@ -24,6 +24,6 @@ class RandomSteps(Solver[Joint]):
 
     @override
     def solve(self, problem: Joint, limits: Limits) -> SolverResult:
-        common, edge = problem.instance.steps.pairs().T
+        common, steps_edge = problem.instance.steps.pairs().T
         pick = np.random.default_rng(limits.seed).integers(len(common), size=problem.instance.users)
-        return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.instance, common[pick], edge[pick]))
+        return SolverResult(Termination.COMPLETED, with_optimal_sms(problem.instance, common[pick], steps_edge[pick]))

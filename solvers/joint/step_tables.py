@@ -81,8 +81,8 @@ class StepTables:
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - starts[members.labels[order]]
         limits = members.limits
-        edge = np.where(rank < filled[members.labels], limits.edge_max, limits.edge_min)
-        return common, edge
+        steps_edge = np.where(rank < filled[members.labels], limits.edge_max, limits.edge_min)
+        return common, steps_edge
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class Members:
         value += self.saved[part][:, None] * (np.arange(value.shape[1]) - self.limits.common_max)
         return value
 
-    def served_value(self, edge: IntArray, common: int) -> FloatArray:
+    def served_value(self, steps_edge: IntArray, common: int) -> FloatArray:
         """w1 Q_n(x) - d_n (s - x - y_n) for x = 0 .. X with s the most steps served, -inf where y_n or z forbids it."""
-        served = np.arange(common + 1) + edge[:, None]
+        served = np.arange(common + 1) + steps_edge[:, None]
         value = self.quality_value(slice(None))[:, : common + 1]
         value = value + self.saved[:, None] * (served - self.limits.served_max)
         value[(served < self.limits.served_min) | (served > self.limits.served_max)] = -np.inf

@@ -88,9 +88,9 @@ class _Search:
     def decision(self) -> Decision:
         """The incumbent."""
         instance, options = self.instance, self.options
-        common, edge = self.tables.steps(options.index[self.pick])
+        common, steps_edge = self.tables.steps(options.index[self.pick])
         sms = np.where(options.busy[self.pick], self.sms, 0).astype(np.float64)
-        return Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
+        return Decision.of_steps(instance.steps.total, common, steps_edge, sms, instance.labels)
 
     def run(self, limits: Limits, deadline: Deadline) -> Termination | None:
         """Improve incumbent and bound until they meet; return why that stopped early, if it did."""

@@ -99,9 +99,9 @@ class StepsEnv(ParallelEnv):  # type: ignore[misc]
     ]:
         """Reward everyone's action and draw the next decision point; infos hold the utility of the last."""
         taken = torch.from_numpy(self.actions[[actions[agent] for agent in self.agents]])
-        common, edge = taken[None, :, 0], taken[None, :, 1]
-        reward = self.game.reward(self.reward, common, edge)[0].tolist()
-        utility = self.game.utility(common, edge).item()
+        common, steps_edge = taken[None, :, 0], taken[None, :, 1]
+        reward = self.game.reward(self.reward, common, steps_edge)[0].tolist()
+        utility = self.game.utility(common, steps_edge).item()
         self._point += 1
         over = self._point >= self.decision_points
         if not self.fixed and not over:

@@ -31,5 +31,5 @@ __all__ = [
 
 def decide(policy: Policy, instance: Instance | IccInstance) -> tuple[np.ndarray, np.ndarray]:
     """Return the most likely x_n and y_n, shapes (N,)."""
-    common, edge, _ = policy.act(policy.scaled(StepGame.of([instance])))
-    return common[0].numpy(), edge[0].numpy()
+    common, steps_edge, _ = policy.act(policy.scaled(StepGame.of([instance])))
+    return common[0].numpy(), steps_edge[0].numpy()

@@ -42,7 +42,7 @@ class _Learned(Solver[P]):
         shipped = resources.files("hisopt") / "data" / f"{self.name}{_SUFFIX}"
         return Path(self.policy) if self.policy else Path(str(shipped))
 
-    def _sms(self, problem: P, common: IntArray, edge: IntArray) -> FloatArray | None:
+    def _sms(self, problem: P, common: IntArray, steps_edge: IntArray) -> FloatArray | None:
         raise NotImplementedError
 
     @override
@@ -56,9 +56,9 @@ class _Learned(Solver[P]):
             return _refused("the policy was trained with other step limits")
         if not policy.settings.shared and policy.users != instance.users:
             return _refused(f"the policy has networks for {policy.users} users, the instance has {instance.users}")
-        common, edge = ippo.decide(policy, instance)
-        sms = self._sms(problem, common, edge)
-        decision = Decision.of_steps(instance.steps.total, common, edge, sms, instance.labels)
+        common, steps_edge = ippo.decide(policy, instance)
+        sms = self._sms(problem, common, steps_edge)
+        decision = Decision.of_steps(instance.steps.total, common, steps_edge, sms, instance.labels)
         settings = policy.settings
         trained_on = f"trained on {settings.preset}, N = {policy.users}, reward {settings.reward}"
         return SolverResult(Termination.COMPLETED, decision, message=trained_on)
@@ -76,8 +76,8 @@ class Ippo(_Learned[Joint]):
     problems = (Joint,)
 
     @override
-    def _sms(self, problem: Joint, common: IntArray, edge: IntArray) -> FloatArray:
-        return steps_sms(problem.instance, common, edge)
+    def _sms(self, problem: Joint, common: IntArray, steps_edge: IntArray) -> FloatArray:
+        return steps_sms(problem.instance, common, steps_edge)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Hid(_Learned[Steps]):
     problems = (Steps,)
 
     @override
-    def _sms(self, problem: Steps, common: IntArray, edge: IntArray) -> None:
+    def _sms(self, problem: Steps, common: IntArray, steps_edge: IntArray) -> None:
         return None
 
 

@@ -107,18 +107,20 @@ class Policy(nn.Module):
             draws = [self._by_agent(part) for part in numbers]
         common = pick(logits, draws[0], rows)
         edge_logits, edge_rows = self._edge_logits(raw, common, rows)
-        edge = pick(edge_logits, draws[1], edge_rows)
-        log_probability = choice(logits, common, rows)[0] + choice(edge_logits, edge, edge_rows)[0]
-        common, edge, log_probability = (self._by_user(part, shape) for part in (common, edge, log_probability))
-        return common, edge + self.limits.edge_min, log_probability
+        steps_edge = pick(edge_logits, draws[1], edge_rows)
+        log_probability = choice(logits, common, rows)[0] + choice(edge_logits, steps_edge, edge_rows)[0]
+        common, steps_edge, log_probability = (
+            self._by_user(part, shape) for part in (common, steps_edge, log_probability)
+        )
+        return common, steps_edge + self.limits.edge_min, log_probability
 
     def judge(
-        self, observation: Tensor, common: Tensor, edge: Tensor, places: Tensor | None = None
+        self, observation: Tensor, common: Tensor, steps_edge: Tensor, places: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the log-probability and the entropy of actions, (B, N); y's entropy is that given x; ``places`` as `act`."""
         rows = self._rows(places)
         logits, raw = self._logits(observation)
-        x, y = self._by_agent(common), self._by_agent(edge - self.limits.edge_min)
+        x, y = self._by_agent(common), self._by_agent(steps_edge - self.limits.edge_min)
         edge_logits, edge_rows = self._edge_logits(raw, x, rows)
         first, second = choice(logits, x, rows), choice(edge_logits, y, edge_rows)
         log_probability, entropy = (self._by_user(a + b, common.shape) for a, b in zip(first, second, strict=True))
@@ -146,15 +148,17 @@ class Policy(nn.Module):
 
     def _logits(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of x and of y without regard to x, shapes (agents, X, rows) and (agents, Y, rows)."""
-        common, edge = torch.split(self.actor.by_agent(observation), [self.values_common, self.values_edge], dim=1)
+        common, steps_edge = torch.split(
+            self.actor.by_agent(observation), [self.values_common, self.values_edge], dim=1
+        )
         allowed = self.allowed.any(dim=1)
         if not allowed.all():
             common = common.masked_fill(~allowed.to(common.device)[:, None], -torch.inf)
-        return common, edge
+        return common, steps_edge
 
-    def _edge_logits(self, edge: Tensor, common: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _edge_logits(self, steps_edge: Tensor, common: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Logits of y given x, and the rows of them that decision points see: all alike where y is free of x."""
         if self.allowed.all():
-            return edge, rows
-        edge = edge if rows is None else edge.index_select(2, rows)
-        return edge.masked_fill(~self.allowed.to(edge.device)[common].mT, -torch.inf), None
+            return steps_edge, rows
+        steps_edge = steps_edge if rows is None else steps_edge.index_select(2, rows)
+        return steps_edge.masked_fill(~self.allowed.to(steps_edge.device)[common].mT, -torch.inf), None

@@ -52,8 +52,8 @@ def any_scenario(rng: np.random.Generator) -> Scenario:
     limits = base.steps
     if rng.random() < 0.5:
         total = int(rng.integers(12, 41))
-        common, edge = int(rng.integers(2, total)), int(rng.integers(1, total))
-        limits = StepLimits(total=total, common_max=common, edge_max=edge, device_min=int(rng.integers(0, 3)),
+        common, edge_max = int(rng.integers(2, total)), int(rng.integers(1, total))
+        limits = StepLimits(total=total, common_max=common, edge_max=edge_max, device_min=int(rng.integers(0, 3)),
                             device_max=total)  # fmt: skip
     return base.replace(
         max_clusters=clusters, subjects=int(rng.integers(1, 7)), steps=limits,

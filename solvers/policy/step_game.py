@@ -149,25 +149,25 @@ class StepGame:
         """c_m: what a step of a cluster's work costs on one SM, shape (B, M)."""
         return self.sizes() * self.wait + self.power
 
-    def own_value(self, common: Tensor, edge: Tensor) -> Tensor:
+    def own_value(self, common: Tensor, steps_edge: Tensor) -> Tensor:
         """Each user's utility before any cost that clusters share, shape (B, N)."""
         quality = self.quality.gather(2, common.long().unsqueeze(2)).squeeze(2)
-        return quality + self.gain_common * common + self.gain_edge * edge + self.constant
+        return quality + self.gain_common * common + self.gain_edge * steps_edge + self.constant
 
-    def utility(self, common: Tensor, edge: Tensor) -> Tensor:
+    def utility(self, common: Tensor, steps_edge: Tensor) -> Tensor:
         """U, (23), of integer steps (B, N); shape (B,)."""
-        common, edge = common.to(self.quality.dtype), edge.to(self.quality.dtype)
-        work = self.work(self.max_of(common).clamp(min=0), self.sum_of(edge))
-        total = self.own_value(common, edge).sum(dim=1) - (self.step * work).sum(dim=1)
+        common, steps_edge = common.to(self.quality.dtype), steps_edge.to(self.quality.dtype)
+        work = self.work(self.max_of(common).clamp(min=0), self.sum_of(steps_edge))
+        total = self.own_value(common, steps_edge).sum(dim=1) - (self.step * work).sum(dim=1)
         if self.shared_sms:
             return total - (self.work_cost() * work).sqrt().sum(dim=1) ** 2 / self.budget
         return total - (self.work_cost() * work).sum(dim=1)
 
-    def reward(self, kind: str, common: Tensor, edge: Tensor) -> Tensor:
+    def reward(self, kind: str, common: Tensor, steps_edge: Tensor) -> Tensor:
         """Each user's reward of a kind of `hisopt.solvers.policy.rewards.REWARDS`, for integer steps (B, N); shape (B, N)."""
         if kind not in REWARDS:
             raise ValueError(f"reward: {kind!r} is none of {', '.join(REWARDS)}")
-        return REWARDS[kind](self, common.to(self.quality.dtype), edge.to(self.quality.dtype))
+        return REWARDS[kind](self, common.to(self.quality.dtype), steps_edge.to(self.quality.dtype))
 
     def observation(self, kind: str) -> Tensor:
         """What each user sees, shape (B, N, features).
@@ -229,10 +229,10 @@ def _his_row(instance: Instance) -> dict[str, np.ndarray]:
 
 
 def _icc_row(instance: IccInstance) -> dict[str, np.ndarray]:
-    edge, device, wait, energy = icc_step_costs(instance)
+    edge_cost, device, wait, energy = icc_step_costs(instance)
     count = instance.max_clusters
     return _row(
-        instance, device, device - edge, instance.steps.total * device, np.broadcast_to(wait, (count,)),
+        instance, device, device - edge_cost, instance.steps.total * device, np.broadcast_to(wait, (count,)),
         np.zeros(count), np.broadcast_to(energy, (count,)),
         np.broadcast_to(instance.device_frequency_hz, (instance.users,)), 0.0,
     )  # fmt: skip

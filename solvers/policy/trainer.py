@@ -74,8 +74,8 @@ class Trainer:
         if settings.together > 0:
             together = torch.rand(len(game), 1, generator=self.sampler, device=self.device) < settings.together
             groups = torch.where(together, game.clusters, torch.arange(game.users, device=self.device))
-        common, edge, log_probability = self.policy.act(observation, self.sampler, groups, places)
-        raw = game.reward(settings.reward, common, edge)
+        common, steps_edge, log_probability = self.policy.act(observation, self.sampler, groups, places)
+        raw = game.reward(settings.reward, common, steps_edge)
         rows = (settings.horizon, settings.batch // settings.horizon)
         reward = self.rewards(raw.reshape(*rows, -1)) if settings.normalise_rewards else raw
         with torch.no_grad():
@@ -85,7 +85,7 @@ class Trainer:
         values = torch.cat([value.reshape(*rows, -1), after])
         advantage = advantages(reward.reshape(*rows, -1), values, settings.discount, settings.gae_lambda)
         advantage = advantage.reshape(settings.batch, -1)
-        return {"observation": observation, "places": places, "common": common, "edge": edge,
+        return {"observation": observation, "places": places, "common": common, "steps_edge": steps_edge,
                 "log_probability": log_probability, "value": value, "advantage": advantage,
                 "target": advantage + value, "raw": raw}  # fmt: skip
 
@@ -105,7 +105,9 @@ class Trainer:
             axes = (0, 1) if settings.shared else (0,)
             deviation = advantage.std(dim=axes, keepdim=True, unbiased=False)
             advantage = (advantage - advantage.mean(dim=axes, keepdim=True)) / (deviation + 1e-8)
-        log_probability, entropy = self.policy.judge(part["observation"], part["common"], part["edge"], part["places"])
+        log_probability, entropy = self.policy.judge(
+            part["observation"], part["common"], part["steps_edge"], part["places"]
+        )
         ratio = (log_probability - part["log_probability"]).exp()
         gain = ratio * advantage
         if settings.clip is not None:
@@ -139,8 +141,8 @@ class Trainer:
     @torch.no_grad()
     def utility(self, game: StepGame) -> Tensor:
         """Return the utility of the most likely actions, shape (B,)."""
-        common, edge, _ = self.policy.act(self.policy.scaled(game.to(self.device)))
-        return game.to(self.device).utility(common, edge).cpu()
+        common, steps_edge, _ = self.policy.act(self.policy.scaled(game.to(self.device)))
+        return game.to(self.device).utility(common, steps_edge).cpu()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, in one piece: tensors and JSON in one safetensors file."""

@@ -88,10 +88,10 @@ def _solve(instance: Instance, rest: Instance, common: int, run: int, constant: 
     similarity = public_similarity(instance, instance.labels)
     members = Members(rest, instance.labels, count, similarity, device)
     sizes = cluster_sizes(instance.labels, count)
-    cluster, edge, value = bound_steps.vertices(members, common, sizes, None)
+    cluster, steps_edge, value = bound_steps.vertices(members, common, sizes, None)
     order = np.argsort(cluster, kind="stable")
-    cluster, edge, value = cluster[order], edge[order], value[order]
-    work = np.where(sizes[cluster] > 0, edge + run, 0)
+    cluster, steps_edge, value = cluster[order], steps_edge[order], value[order]
+    work = np.where(sizes[cluster] > 0, steps_edge + run, 0)
     work_cost = edge_work_cost(instance, sizes)
     gain = value - edge_step_energy_cost(instance) * work
     constant -= transmission_cost(instance) + (rest.steps.total - rest.steps.served_max) * float(device.sum())
@@ -100,7 +100,7 @@ def _solve(instance: Instance, rest: Instance, common: int, run: int, constant: 
         gain, np.sqrt(work_cost[cluster] * work), offsets, instance.sm_budget, Deadline(limits), constant=constant
     )
     top = np.full(count, common, dtype=np.int64)
-    own, edge_steps = bound_steps.rebuild(members, top, edge[found.choice] + common)
+    own, edge_steps = bound_steps.rebuild(members, top, steps_edge[found.choice] + common)
     server = work[found.choice]
     sms = optimal_sms(work_cost * server, instance.sm_budget, server > 0)
     bound = constant + found.bound

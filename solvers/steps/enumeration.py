@@ -26,10 +26,10 @@ def step_values(instance: IccInstance) -> tuple[FloatArray, FloatArray, float]:
     """
     limits = instance.steps
     common = np.arange(limits.common_max + 1)
-    edge = np.arange(limits.edge_min, limits.edge_max + 1)
+    steps_edge = np.arange(limits.edge_min, limits.edge_max + 1)
     on_edge, on_device, delay, energy = icc_step_costs(instance)
-    served = common[:, None] + edge[None, :]
-    value = given_quality(instance)[:, :, None] - on_edge[:, None, None] * edge
+    served = common[:, None] + steps_edge[None, :]
+    value = given_quality(instance)[:, :, None] - on_edge[:, None, None] * steps_edge
     value = value - on_device[:, None, None] * (limits.total - served)
     value[:, (served < limits.served_min) | (served > limits.served_max)] = -np.inf
     sizes = cluster_sizes(instance.labels, instance.max_clusters)
@@ -57,9 +57,9 @@ class Enumeration(Solver[Steps]):
         np.add.at(total, instance.labels, within)
         top = total.argmax(axis=1)
         common = _argmax_within(per_common, top[instance.labels])
-        edge = best_edge[np.arange(instance.users), common] + instance.steps.edge_min
+        steps_edge = best_edge[np.arange(instance.users), common] + instance.steps.edge_min
         bound = constant + float(total.max(axis=1).sum())
-        return SolverResult(Termination.OPTIMAL, Decision.of_steps(instance.steps.total, common, edge), bound)
+        return SolverResult(Termination.OPTIMAL, Decision.of_steps(instance.steps.total, common, steps_edge), bound)
 
 
 def _argmax_within(value: FloatArray, top: IntArray) -> IntArray:

@@ -188,9 +188,9 @@ def test_problems_refuse_instances_of_the_other_model() -> None:
     from hisopt.errors import InputError
 
     icc = next(problem.instance for _, problem in catalogue() if isinstance(problem, Steps))
-    his = next(problem.instance for _, problem in catalogue() if isinstance(problem, Joint))
+    journal = next(problem.instance for _, problem in catalogue() if isinstance(problem, Joint))
     for kind in ("allocation", "joint", "full"):
         with pytest.raises(InputError, match="not defined"):
             problem_of(kind, icc)
     with pytest.raises(InputError, match="not defined"):
-        problem_of("steps", his)
+        problem_of("steps", journal)

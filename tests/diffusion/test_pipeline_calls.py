@@ -45,14 +45,18 @@ def test_batches_are_one_by_one_and_the_model_runs_w_plus_z_steps(tmp_path: Path
     device = StableDiffusion3Pipeline(
         **pipe.components | {"transformer": deepcopy(pipe.transformer), "text_encoder": None, "text_encoder_2": None}
     )
-    clusters, common, edge = [0, 1, 0, 0], [2, 3, 2, 1], [1, 0, 3, 2]
-    plan = decision(clusters, common, edge)
+    clusters, common, steps_edge = [0, 1, 0, 0], [2, 3, 2, 1], [1, 0, 3, 2]
+    plan = decision(clusters, common, steps_edge)
     single = HybridInference(pipe)(PUBLIC, PROMPTS, plan, NEGATIVE, max_batch=1, hand_over=False, output_type="latent")
     on_server, on_device = counted(pipe.transformer), counted(device.transformer)
     batched = HybridInference(pipe, device)(PUBLIC, PROMPTS, plan, NEGATIVE, hand_over=False, output_type="latent")
     work = [2 + 1 + 3 + 2, 3 + 0]  # W_m = X_m + Y_m
     assert sum(on_server) // 2 == sum(work)  # guidance doubles the batch
-    assert sum(on_device) // 2 == batched.steps_device == sum(STEPS - x - y for x, y in zip(common, edge, strict=True))
+    assert (
+        sum(on_device) // 2
+        == batched.steps_device
+        == sum(STEPS - x - y for x, y in zip(common, steps_edge, strict=True))
+    )
     assert batched.steps_common == [2, 3]
     assert sum(batched.steps_common) + batched.steps_edge == sum(work)
     for one, other in zip(batched.images, single.images, strict=True):

@@ -147,10 +147,10 @@ def test_a_scenario_fills_its_users_from_more_subjects_when_it_must() -> None:
 @pytest.mark.parametrize("binds", [(1, 28), (0, 9), (12, 20)])
 def test_middle_steps_are_feasible(binds: tuple[int, int]) -> None:
     limits = StepLimits(device_min=binds[0], device_max=binds[1])
-    common, edge = limits.middle()
+    common, steps_edge = limits.middle()
     assert 0 <= common <= limits.common_max
-    assert limits.edge_min <= edge <= limits.edge_max
-    assert limits.device_min <= limits.total - common - edge <= limits.device_max
+    assert limits.edge_min <= steps_edge <= limits.edge_max
+    assert limits.device_min <= limits.total - common - steps_edge <= limits.device_max
 
 
 def test_problems_name_the_field_they_lack(small: Instance) -> None:

@@ -115,14 +115,14 @@ def test_results_hold_their_instance(tmp_path: Path) -> None:
 
 def test_the_schema_names_every_field_and_its_limits() -> None:
     document = schema()
-    his, icc, meg = document["oneOf"]
-    for form, kind in ((his, Instance), (icc, IccInstance), (meg, MegInstance)):
+    journal, icc, meg = document["oneOf"]
+    for form, kind in ((journal, Instance), (icc, IccInstance), (meg, MegInstance)):
         beside = {"schema_version", "model"} | ({"columns"} if kind is not MegInstance else set())
         assert set(form["properties"]) == set(kind.model_fields) | beside
         assert form["additionalProperties"] is False
-    assert {"schema_version", "model", "users", "max_clusters", "edge", "devices", "radio"} == set(his["required"])
+    assert {"schema_version", "model", "users", "max_clusters", "edge", "devices", "radio"} == set(journal["required"])
     positive = document["$defs"]["Gpu"]["properties"]["sms"]["anyOf"]
     assert positive[0] == {"type": "number", "exclusiveMinimum": 0.0}
     assert positive[1] == {"type": "array", "items": positive[0]}
-    assert set(example()) <= set(his["properties"])
+    assert set(example()) <= set(journal["properties"])
     assert json.loads(json.dumps(document)) == document

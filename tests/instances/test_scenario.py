@@ -20,6 +20,6 @@ def test_the_icc_preset_has_no_modules_and_weights_that_leave_a_choice() -> None
         decision = Enumeration().solve(Steps(instance), Limits()).decision
         assert decision is not None and decision.steps_edge is not None and decision.steps_common is not None
         steps.append((decision.steps_common, decision.steps_edge))
-    on_server = np.mean([edge > 0 for _, edge in steps])
+    on_server = np.mean([steps_edge > 0 for _, steps_edge in steps])
     assert 0.2 < on_server < 0.8  # some devices are worth relieving, others are not
     assert np.mean([common for common, _ in steps]) > 0.5

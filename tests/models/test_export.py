@@ -146,9 +146,9 @@ def test_names_beside_an_nl_file_lead_back_to_the_decision(tmp_path: Path) -> No
     common = [
         sum(x * round(values[f"chosen[{n},{x}]"]) for x in range(4) if f"chosen[{n},{x}]" in values) for n in users
     ]
-    edge = [round(values[f"edge[{n}]"]) for n in users]
+    steps_edge = [round(values[f"steps_edge[{n}]"]) for n in users]
     sms = np.array([values[f"share[{m}]"] for m in range(2)]) * problem.instance.sm_budget / 1000
-    decision = Decision.of_steps(STEPS.total, np.array(common), np.array(edge), sms * (1 - 1e-9))
+    decision = Decision.of_steps(STEPS.total, np.array(common), np.array(steps_edge), sms * (1 - 1e-9))
     found = problem.evaluate(decision)
     assert found.feasible, found.violations
     assert found.objective == pytest.approx(objective, rel=1e-5)

@@ -73,11 +73,11 @@ def test_models_agree_with_the_evaluation(seed: int) -> None:
                 continue
             model = form.build(problem)
             if form is joint_milp:  # it takes the SMs to be those of Theorem 1
-                common, edge = decision.steps_common, decision.steps_edge
+                common, steps_edge = decision.steps_common, decision.steps_edge
                 assert common is not None
-                assert edge is not None
-                sms = optimal_sms(work_costs(problem.instance, common, edge), problem.instance.sm_budget)
-                decision = type(decision)(decision.clusters, common, edge, decision.steps_device, sms)
+                assert steps_edge is not None
+                sms = optimal_sms(work_costs(problem.instance, common, steps_edge), problem.instance.sm_budget)
+                decision = type(decision)(decision.clusters, common, steps_edge, decision.steps_device, sms)
             form.insert(model, problem, decision)
             expected = problem.evaluate(decision).objective
             faults = [f for f in violations(model) if not f.startswith("cost")]  # a bound that holds at the optimum

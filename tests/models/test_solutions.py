@@ -141,7 +141,7 @@ def test_check_reads_a_solution_and_finds_what_is_wrong_in_it(
     assert told["gap"] == pytest.approx(0, abs=1e-9)
     assert told["objective"] == pytest.approx(told["claimed"], rel=1e-6)
     text = solution.read_text()
-    name = next(n for n, v in read(solution).values.items() if n.startswith("edge") and v > 0)
+    name = next(n for n, v in read(solution).values.items() if n.startswith("steps_edge") and v > 0)
     half = text.replace(f"\n{name} ", f"\n{name} 0.5").replace(
         "0.5" + text.split(f"\n{name} ")[1].split("\n")[0], "0.5", 1
     )

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from hisopt import Instance, Limits, Problem, Termination
+from hisopt import Decision, Instance, Limits, Problem, Termination
 from hisopt.equations import optimal_sms, steps_sms, with_slivers
 from hisopt.experiments.campaigns.random_instances import draw_instance
+from hisopt.instances.common import StepLimits, Weights
+from hisopt.instances.scenario import PRESETS
 from hisopt.problems import Allocation, Full, problem_of
 from hisopt.result import Guarantee
 from hisopt.solvers.full.subsets import Subsets
@@ -103,6 +105,24 @@ def test_every_solver_on_free_work(solver: Solver[Any], kind: str, integer: bool
             assert run.objective == pytest.approx(best.objective, rel=1e-6, abs=1e-9)
         if kind == "allocation" and name not in ("delay only", "no power and delay"):
             assert by_formula(problem) == best.objective == 0.0
+
+
+@pytest.mark.parametrize(
+    "solver", [s for s in registered("steps") if s.guarantee is not Guarantee.LEARNED], ids=lambda solver: solver.name
+)
+@pytest.mark.parametrize("quality", [0.0, 1.0])
+def test_every_solver_of_steps_where_nothing_is_paid_for(solver: Solver[Any], quality: float) -> None:
+    instance = PRESETS["icc"].with_users(3).replace(max_clusters=2).sample(0)
+    limits = StepLimits(total=4, common_max=2, edge_max=2, device_min=0)  # y is in no row, and costs nothing
+    weights = Weights(quality=quality, delay=0, energy=0)
+    problem = problem_of("steps", instance.replace(steps=limits, weights=weights, clusters=[0, 1, 0]))
+    run = check(problem, solver, LIMITS, Outcome(solver.solve(problem, LIMITS), 0.0))
+    assert run.refuted == ()
+    assert run.violations == ()
+    assert run.decision is not None
+    plain = [problem.evaluate(Decision.of_steps(4, np.full(3, x), np.ones(3, dtype=int))).objective for x in range(3)]
+    assert run.objective is not None
+    assert all(value is not None and run.objective >= value - 1e-9 for value in plain)
 
 
 def test_free_work_gets_a_sliver_and_the_others_lose_nothing() -> None:

@@ -107,14 +107,19 @@ def every_plan(instance: Instance) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def few_steps(rng: np.random.Generator, instance: Instance) -> Instance:
     """Small bounds on steps, random ones on z, that leave few enough plans to enumerate."""
-    total, common, edge = int(rng.integers(3, 7)), int(rng.integers(0, 4)), int(rng.integers(0, 4))
-    least = int(rng.integers(0, edge + 1)) if rng.random() < 0.3 else 0
-    low, high = max(0, total - common - edge), total - least
+    total, common, edge_max = int(rng.integers(3, 7)), int(rng.integers(0, 4)), int(rng.integers(0, 4))
+    least = int(rng.integers(0, edge_max + 1)) if rng.random() < 0.3 else 0
+    low, high = max(0, total - common - edge_max), total - least
     assume(low <= high)
     device_max = int(rng.integers(low, total + 1))
     device_min = int(rng.integers(0, min(device_max, high) + 1))
     steps = instance.steps.replace(
-        total=total, common_max=common, edge_min=least, edge_max=edge, device_min=device_min, device_max=device_max
+        total=total,
+        common_max=common,
+        edge_min=least,
+        edge_max=edge_max,
+        device_min=device_min,
+        device_max=device_max,
     )
     return instance.replace(steps=steps, given_common=None, given_edge=None)
 

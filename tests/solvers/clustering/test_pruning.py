@@ -195,8 +195,8 @@ def test_centroid_is_fixed_by_the_square_of_its_incumbent() -> None:
     multiplier = np.zeros((USERS, USERS))
     multiplier[0, 1] = multiplier[1, 0] = 1.0
     state = State(np.eye(USERS), multiplier, np.zeros(0), 1.0)
-    edge = math.sqrt(USERS * (relaxation.bound(state, cuts) - 2 / 4))
-    for incumbent, apart in ((edge - 1e-9, False), (edge + 1e-9, True)):
+    boundary = math.sqrt(USERS * (relaxation.bound(state, cuts) - 2 / 4))
+    for incumbent, apart in ((boundary - 1e-9, False), (boundary + 1e-9, True)):
         search.incumbent.value = incumbent
         assert search._fix(nodes, relaxation, scale, state, cuts).apart[0, 1] == apart
 

@@ -110,7 +110,7 @@ def test_the_best_single_exchange_is_made() -> None:
 
 def test_no_option_of_a_choice_as_good_as_the_incumbent_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does any stay whose reduced cost alone loses more; equal choices stay, for rounding must not decide."""
-    gone, edge = 0, np.inf
+    gone, boundary = 0, np.inf
     for seed in range(90):
         case = drawn(seed)
         gain, load, offsets, budget = case
@@ -132,11 +132,11 @@ def test_no_option_of_a_choice_as_good_as_the_incumbent_goes(monkeypatch: pytest
         assert (reduced[given["alive"]] <= loss + 1e-11 * size_of(case)).all(), seed
         gone += len(gain) - len(given["alive"])
         others = [r for k, r in enumerate(reduced) if k not in set(given["alive"])]
-        edge = min([edge, *(r / loss for r in others if loss > 1e-9)])
+        boundary = min([boundary, *(r / loss for r in others if loss > 1e-9)])
         numbers = np.abs(gain[given["best"]]).sum() + max(abs(given["dual"]), abs(given["value"]))
         assert 4e-16 * numbers <= given["rounding"] <= 4e-15 * numbers
     assert gone > 100
-    assert edge < 1.1  # and some that went are near the edge
+    assert boundary < 1.1  # and some that went are near the edge
 
 
 def test_a_bound_that_is_close_enough_ends_it_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:

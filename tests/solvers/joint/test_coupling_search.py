@@ -59,8 +59,8 @@ def test_intervals_hold_every_total_at_which_an_option_can_be_optimal(
                 delta = load[other] - load[k]
                 if other == k or (way == "neighbours" and abs(other_at - at) > 1):
                     continue
-                edge = (budget * (reduced[other] - reduced[k]) / delta + delta) / 2
-                low, high = (low, min(high, edge)) if delta > 0 else (max(low, edge), high)
+                boundary = (budget * (reduced[other] - reduced[k]) / delta + delta) / 2
+                low, high = (low, min(high, boundary)) if delta > 0 else (max(low, boundary), high)
             expected[k] = (search.multiplier - high, search.multiplier - low)
         found, start, end = search._intervals(options)
         assert list(found) == sorted(found, key=lambda k: load[k])
@@ -282,8 +282,8 @@ def test_a_closed_cell_bounds_what_its_options_allow() -> None:
             away = (rng.random(len(options)) < 0.3) & (np.arange(len(options)) != rng.integers(len(options)))
             above = rng.random(len(options)) < 0.5
             start, end = np.where(away & above, cell.high * 1.01 + 1, start), np.where(away & ~above, cell.low - 1, end)
-            edge = rng.uniform(cell.low, cell.high, len(options))
-            boxes.append((options, np.where(~away & above, edge, start), np.where(~away & ~above, edge, end)))
+            boundary = rng.uniform(cell.low, cell.high, len(options))
+            boxes.append((options, np.where(~away & above, boundary, start), np.where(~away & ~above, boundary, end)))
         cell = _Cell(cell.low, cell.high, cell.depth, boxes)
         allowed = {int(k) for options, start, end in boxes for k in options[(start <= cell.high) & (end >= cell.low)]}
         picks = choices(case)

@@ -42,15 +42,15 @@ def drawn(seed: int) -> Instance:
     users = int(rng.integers(1, 6))
     labels = rng.integers(0, int(rng.integers(1, 4)), users)
     labels = np.unique(labels, return_inverse=True)[1]
-    common, edge = (1, 2) if users > 3 else (int(rng.integers(0, 4)), int(rng.integers(0, 4)))
-    low = int(rng.integers(0, edge + 1)) if rng.random() < 0.3 else 0
-    total = common + edge + int(rng.integers(0, 2))
+    common, edge_max = (1, 2) if users > 3 else (int(rng.integers(0, 4)), int(rng.integers(0, 4)))
+    low = int(rng.integers(0, edge_max + 1)) if rng.random() < 0.3 else 0
+    total = common + edge_max + int(rng.integers(0, 2))
     total = max(total, 1)
     cut = int(rng.integers(0, 3))
     fewest = min(cut, total - low)
-    most = max(total - low - int(rng.integers(0, 2)), fewest, total - common - edge)
+    most = max(total - low - int(rng.integers(0, 2)), fewest, total - common - edge_max)
     steps = StepLimits(
-        total=total, common_max=common, edge_min=low, edge_max=edge, device_min=fewest, device_max=most
+        total=total, common_max=common, edge_min=low, edge_max=edge_max, device_min=fewest, device_max=most
     )  # fmt: skip
     device = rng.choice([rng.uniform(0.01, 0.1), 0.05], users) * rng.choice([1, 1, 3], users)
     if seed % 5 == 0:

@@ -100,10 +100,10 @@ def gain_of(members: Members, m: int, work: int, top: int) -> float:
     users = sorted(np.flatnonzero(members.labels == m), key=lambda n: -members.saved[n])
     left, total = work - top - limits.edge_min * len(users), 0.0
     for n in users:
-        edge = limits.edge_min + min(left, limits.edge_max - limits.edge_min)
-        left -= edge - limits.edge_min
+        steps_edge = limits.edge_min + min(left, limits.edge_max - limits.edge_min)
+        left -= steps_edge - limits.edge_min
         total += max(quality[n, x] - members.saved[n] * (limits.common_max - x) for x in range(top + 1))
-        total -= members.saved[n] * (limits.edge_max - edge)
+        total -= members.saved[n] * (limits.edge_max - steps_edge)
     return float(total - edge_step_energy_cost(members.instance) * work)
 
 
@@ -219,18 +219,18 @@ def test_vertices_support_all_sums_of_personalised_steps() -> None:
                      if limits.served_min <= x + y <= limits.served_max) for y in allowed]
                 for n in range(len(members.labels))
             ])  # fmt: skip
-            cluster, edge, gain = bound_steps.vertices(members, top, sizes, None)
+            cluster, steps_edge, gain = bound_steps.vertices(members, top, sizes, None)
             slopes = np.unique(np.diff(value, axis=1)) if len(allowed) > 1 else np.zeros(1)
             prices = np.concatenate([slopes[:1] - 1, slopes, (slopes[1:] + slopes[:-1]) / 2, slopes[-1:] + 1])
             for m in range(members.count):
                 own = cluster == m
                 assert own.any()
                 users = members.labels == m
-                assert edge[own].min() >= min(allowed) * sizes[m]
-                assert edge[own].max() <= max(allowed) * sizes[m]
+                assert steps_edge[own].min() >= min(allowed) * sizes[m]
+                assert steps_edge[own].max() <= max(allowed) * sizes[m]
                 for price in prices:
                     best = (value[users] - price * np.array(allowed)).max(axis=1).sum()
-                    assert (gain[own] - price * edge[own]).max() == pytest.approx(best, rel=1e-9, abs=1e-9), seed
+                    assert (gain[own] - price * steps_edge[own]).max() == pytest.approx(best, rel=1e-9, abs=1e-9), seed
                 sums = {0: 0.0}  # the best of each sum of y, by (max, +) steps
                 for row in value[users]:
                     new: dict[int, float] = {}
@@ -238,7 +238,7 @@ def test_vertices_support_all_sums_of_personalised_steps() -> None:
                         for y, more in zip(allowed, row, strict=True):
                             new[done + y] = max(new.get(done + y, -np.inf), worth + more)
                     sums = new
-                for done, worth in zip(edge[own], gain[own], strict=True):
+                for done, worth in zip(steps_edge[own], gain[own], strict=True):
                     assert sums[int(done)] == pytest.approx(worth, rel=1e-9, abs=1e-9)
 
 
@@ -252,7 +252,7 @@ def test_vertices_of_any_values_of_users(monkeypatch: pytest.MonkeyPatch) -> Non
         value = rng.integers(-9, 9, (6, len(points))) / 4 if seed % 2 else rng.normal(size=(6, len(points)))
         monkeypatch.setattr(bound_steps, "_values", lambda *_, both=(points, value): both)
         monkeypatch.setattr(bound_steps, "_range", lambda *_, ends=range(points[0], points[-1] + 1): ends)
-        cluster, edge, gain = bound_steps.vertices(members, 0, sizes, None)
+        cluster, steps_edge, gain = bound_steps.vertices(members, 0, sizes, None)
         slopes = np.unique(np.round([
             (row[j] - row[i]) / (points[j] - points[i]) for row in value for j in range(len(points)) for i in range(j)
         ], 12))  # fmt: skip
@@ -260,8 +260,8 @@ def test_vertices_of_any_values_of_users(monkeypatch: pytest.MonkeyPatch) -> Non
         for m in range(members.count):
             own, users = cluster == m, members.labels == m
             best = (value[users][:, None, :] - prices[:, None] * points).max(axis=2).sum(axis=0)
-            np.testing.assert_allclose((gain[own] - prices[:, None] * edge[own]).max(axis=1), best, atol=1e-9)
-            assert len(set(edge[own].tolist())) == own.sum()
+            np.testing.assert_allclose((gain[own] - prices[:, None] * steps_edge[own]).max(axis=1), best, atol=1e-9)
+            assert len(set(steps_edge[own].tolist())) == own.sum()
 
 
 def test_the_best_x_is_kept_for_every_work_and_rebuilt() -> None:
@@ -273,9 +273,9 @@ def test_the_best_x_is_kept_for_every_work_and_rebuilt() -> None:
         for top in range(limits.common_max + 1):
             if not bound_steps._range(members, top):
                 continue
-            for m, edge, gain in zip(*bound_steps.vertices(members, top, sizes, None), strict=True):
+            for m, steps_edge, gain in zip(*bound_steps.vertices(members, top, sizes, None), strict=True):
                 if sizes[m]:
-                    at = (int(m), int(edge) + top)
+                    at = (int(m), int(steps_edge) + top)
                     expected[at] = max(expected.get(at, -np.inf), float(gain))
         found = dict(zip(zip(*(part.tolist() for part in bound_steps.candidates(members)[:2]), strict=True),
                          bound_steps.candidates(members)[2].tolist(), strict=True))  # fmt: skip
@@ -318,9 +318,9 @@ def test_clusters_whose_users_gain_alike_keep_their_own_vertices() -> None:
     )
     members = members_of(instance)
     assert limits.device_binds
-    cluster, edge, _ = bound_steps.vertices(members, 0, np.array([1, 3]), None)
-    assert list(zip(cluster.tolist(), edge.tolist(), strict=True))[-3:] == [(1, 4), (1, 8), (1, 12)]
-    assert sorted(zip(cluster.tolist(), edge.tolist(), strict=True)) == [
+    cluster, steps_edge, _ = bound_steps.vertices(members, 0, np.array([1, 3]), None)
+    assert list(zip(cluster.tolist(), steps_edge.tolist(), strict=True))[-3:] == [(1, 4), (1, 8), (1, 12)]
+    assert sorted(zip(cluster.tolist(), steps_edge.tolist(), strict=True)) == [
         (0, 0),
         (0, 4),
         (1, 0),

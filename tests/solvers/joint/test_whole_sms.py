@@ -43,8 +43,8 @@ def best_by_enumeration(
         device = wait * ((steps.total - x - y) * device_cost[own]).sum(axis=1)
         value = np.empty(sms + 1)
         for v in range(sms + 1):
-            edge = work * (wait * len(own) + power) / v if v else np.where(work > 0, np.inf, 0.0)
-            value[v] = (-device - edge - energy * work).max()
+            edge_cost = work * (wait * len(own) + power) / v if v else np.where(work > 0, np.inf, 0.0)
+            value[v] = (-device - edge_cost - energy * work).max()
         best = np.array([max(best[u - v] + value[v] for v in range(u + 1)) for u in range(sms + 1)])
     return float(best[sms])
 
@@ -59,11 +59,16 @@ def draw(seed: int) -> tuple[Problem, float] | None:
     total, least = int(rng.integers(1, 4)), int(rng.random() < 0.3)
     device_min = int(rng.integers(0, 2)) if rng.random() < 0.4 else 0
     device_max = int(rng.integers(0, total + 1)) if rng.random() < 0.4 else total
-    common, edge = int(rng.integers(0, 3)), int(rng.integers(least, least + 2))
-    if least + device_min > total or common + edge + device_max < total or device_min > device_max:
+    common, edge_max = int(rng.integers(0, 3)), int(rng.integers(least, least + 2))
+    if least + device_min > total or common + edge_max + device_max < total or device_min > device_max:
         return None
     steps = StepLimits(
-        total=total, common_max=common, edge_min=least, edge_max=edge, device_min=device_min, device_max=device_max
+        total=total,
+        common_max=common,
+        edge_min=least,
+        edge_max=edge_max,
+        device_min=device_min,
+        device_max=device_max,
     )
     sms = float(rng.integers(max(clusters - 1, 1), 2 * clusters + 3)) + (rng.random() if rng.random() < 0.3 else 0)
     wait = float(rng.choice([1, 1, 1, 0, 1e-6, 1e6]))

@@ -39,21 +39,21 @@ def test_equilibria_of_a_tiny_game_are_those_of_enumeration() -> None:
     actions = list(product(range(3), range(2)))
     equilibria = set()
     for profile in product(actions, repeat=3):
-        common, edge = (torch.tensor(part) for part in zip(*profile, strict=True))
-        now = game.reward("individual", common[None], edge[None])[0]
+        common, steps_edge = (torch.tensor(part) for part in zip(*profile, strict=True))
+        now = game.reward("individual", common[None], steps_edge[None])[0]
         better = False
         for user, (x, y) in product(range(3), actions):
-            other_common, other_edge = common.clone(), edge.clone()
+            other_common, other_edge = common.clone(), steps_edge.clone()
             other_common[user], other_edge[user] = x, y
             better |= bool(game.reward("individual", other_common[None], other_edge[None])[0, user] > now[user] + 1e-8)
         if not better:
             equilibria.add(profile)
     assert equilibria
     for start in product(actions, repeat=3):
-        common, edge = (torch.tensor(part) for part in zip(*start, strict=True))
-        found = play(game, "individual", common, edge)
+        common, steps_edge = (torch.tensor(part) for part in zip(*start, strict=True))
+        found = play(game, "individual", common, steps_edge)
         if found.equilibrium:
-            assert tuple(zip(found.common.tolist(), found.edge.tolist(), strict=True)) in equilibria
+            assert tuple(zip(found.common.tolist(), found.steps_edge.tolist(), strict=True)) in equilibria
 
 
 def test_three_users_without_an_equilibrium() -> None:
@@ -67,15 +67,15 @@ def test_three_users_without_an_equilibrium() -> None:
         devices=base.devices.replace(sms=np.array([140.0, 130.0, 64.0])),
     )  # fmt: skip
     game = StepGame.of([instance])
-    edge = torch.ones(3, dtype=torch.int64)
+    steps_edge = torch.ones(3, dtype=torch.int64)
     for profile in product(range(7), repeat=3):
         common = torch.tensor(profile)
-        assert regret(game, "individual", common, edge) > 1e-6
-        assert not play(game, "individual", common, edge).equilibrium
+        assert regret(game, "individual", common, steps_edge) > 1e-6
+        assert not play(game, "individual", common, steps_edge).equilibrium
     found = BestResponse().solve(Joint(instance), LIMITS)
     assert found.termination is Termination.ITERATION_LIMIT
     assert found.details["cycled"]
-    assert play(game, "marginal", torch.zeros(3, dtype=torch.int64), edge).equilibrium
+    assert play(game, "marginal", torch.zeros(3, dtype=torch.int64), steps_edge).equilibrium
 
 
 def test_marginal_rewards_climb_the_utility_and_the_optimum_is_an_equilibrium() -> None:
@@ -90,7 +90,7 @@ def test_marginal_rewards_climb_the_utility_and_the_optimum_is_an_equilibrium() 
     start = torch.from_numpy(rng.integers(0, 17, 10)), torch.from_numpy(rng.integers(0, 12, 10))
     found = play(game, "marginal", *start)
     assert found.equilibrium
-    assert game.utility(found.common[None], found.edge[None]) >= game.utility(start[0][None], start[1][None])
+    assert game.utility(found.common[None], found.steps_edge[None]) >= game.utility(start[0][None], start[1][None])
 
 
 def test_time_runs_out_with_a_decision() -> None:

@@ -36,10 +36,10 @@ def test_rewards_sum_to_the_utility_of_evaluate(limits: StepLimits) -> None:
         instance = env.instance
         assert isinstance(instance, Instance)
         actions = {agent: int(rng.integers(len(env.actions))) for agent in env.agents}
-        common, edge = env.actions[list(actions.values())].T
+        common, steps_edge = env.actions[list(actions.values())].T
         _, rewards, _, _, infos = env.step(actions)
-        sms = optimal_sms(work_costs(instance, common, edge), instance.sm_budget)
-        decision = Decision.of_steps(limits.total, common, edge, sms, instance.clusters)
+        sms = optimal_sms(work_costs(instance, common, steps_edge), instance.sm_budget)
+        decision = Decision.of_steps(limits.total, common, steps_edge, sms, instance.clusters)
         found = Joint(instance).evaluate(decision)
         assert found.feasible
         assert sum(rewards.values()) == pytest.approx(found.objective, abs=1e-6)

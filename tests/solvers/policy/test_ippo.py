@@ -127,11 +127,11 @@ def test_policies_take_allowed_steps_with_the_probability_they_say(limits: StepL
     game = StepGame.of([instance] * 400, torch.float32)
     policy = Policy(QUICK, limits, 10)
     observation = policy.scaled(game)
-    common, edge, log_probability = policy.act(observation, torch.Generator().manual_seed(0))
-    device = limits.total - common - edge
-    assert ((edge >= limits.edge_min) & (edge <= limits.edge_max) & (common <= limits.common_max)).all()
+    common, steps_edge, log_probability = policy.act(observation, torch.Generator().manual_seed(0))
+    device = limits.total - common - steps_edge
+    assert ((steps_edge >= limits.edge_min) & (steps_edge <= limits.edge_max) & (common <= limits.common_max)).all()
     assert ((device >= limits.device_min) & (device <= limits.device_max)).all()
-    again, entropy = policy.judge(observation, common, edge)
+    again, entropy = policy.judge(observation, common, steps_edge)
     torch.testing.assert_close(again, log_probability)
     assert torch.isfinite(entropy).all()
     total = 0.0  # the probabilities of all actions of one user sum to one
@@ -150,10 +150,10 @@ def test_groups_draw_together_each_from_its_own_distribution() -> None:
     observation = policy.scaled(game)
     observation = observation[:, :1].expand_as(observation)  # all users alike
     groups = game.clusters
-    common, edge, _ = policy.act(observation, torch.Generator().manual_seed(0), groups)
+    common, steps_edge, _ = policy.act(observation, torch.Generator().manual_seed(0), groups)
     same = groups[0] == groups[0, 0]
     assert (common[:, same] == common[:, :1]).all()
-    assert (edge[:, same] == edge[:, :1]).all()
+    assert (steps_edge[:, same] == steps_edge[:, :1]).all()
     assert (common[:, ~same] != common[:, :1]).any()
     alone, _, _ = policy.act(observation, torch.Generator().manual_seed(1))
     share = torch.bincount(common[:, 0], minlength=17) / 2000  # the same marginal distribution
@@ -176,7 +176,9 @@ def test_independent_agents_do_not_move_each_other() -> None:
     trainer = Trainer(settings, Contexts(settings, clustered))
     batch = trainer._collect()
     trainer.policy.zero_grad()
-    log_probability, _ = trainer.policy.judge(*(batch[name] for name in ("observation", "common", "edge", "places")))
+    log_probability, _ = trainer.policy.judge(
+        *(batch[name] for name in ("observation", "common", "steps_edge", "places"))
+    )
     log_probability[:, 0].sum().backward()
     for parameter in trainer.policy.actor.parameters():
         assert parameter.grad is not None
@@ -209,8 +211,8 @@ def test_an_exported_policy_decides_as_the_trainer_did(tmp_path: Path) -> None:
     ippo.export(trainer, tmp_path / "policy.safetensors")
     policy = ippo.load(tmp_path / "policy.safetensors")
     instance = clustered(PRESETS["small"].sample(3))
-    common, edge = ippo.decide(policy, instance)
-    assert common.shape == edge.shape == (10,)
+    common, steps_edge = ippo.decide(policy, instance)
+    assert common.shape == steps_edge.shape == (10,)
     assert np.issubdtype(common.dtype, np.integer)
     with pytest.raises(InputError, match="not a checkpoint"):
         trainer.resume(tmp_path / "policy.safetensors")

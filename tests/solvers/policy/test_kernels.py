@@ -75,8 +75,8 @@ def test_picks_come_as_often_as_they_should_and_impossible_ones_never() -> None:
 def test_a_repeated_observation_is_judged_as_each_of_its_copies(shared: bool, limits: StepLimits) -> None:
     policy = Policy(Settings(shared=shared, hidden=(8,)), limits, 4).double()
     seen, places = normal(3, 4, 3), torch.tensor([2, 0, 2, 1, 2])
-    common, edge, log_probability = policy.act(seen, torch.Generator().manual_seed(0), places=places)
-    again, entropy = policy.judge(seen, common, edge, places)
+    common, steps_edge, log_probability = policy.act(seen, torch.Generator().manual_seed(0), places=places)
+    again, entropy = policy.judge(seen, common, steps_edge, places)
     torch.testing.assert_close(again, log_probability)
-    torch.testing.assert_close((again, entropy), policy.judge(seen[places], common, edge))
+    torch.testing.assert_close((again, entropy), policy.judge(seen[places], common, steps_edge))
     torch.testing.assert_close(policy.value(seen, places), policy.value(seen[places]))

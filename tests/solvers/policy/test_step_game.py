@@ -31,7 +31,7 @@ def steps(problem: Problem, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return decision.steps_common, decision.steps_edge
 
 
-def value(problem: Problem, common: np.ndarray, edge: np.ndarray) -> float:
+def value(problem: Problem, common: np.ndarray, steps_edge: np.ndarray) -> float:
     """U by `evaluate`'s equations, SMs by Theorem 1, whether or not the steps are within their bounds."""
     from hisopt.decision import Decision
 
@@ -41,13 +41,13 @@ def value(problem: Problem, common: np.ndarray, edge: np.ndarray) -> float:
         from hisopt.equations import icc_breakdown
 
         return icc_breakdown(
-            instance, Decision.of_steps(instance.steps.total, common, edge, clusters=instance.clusters)
+            instance, Decision.of_steps(instance.steps.total, common, steps_edge, clusters=instance.clusters)
         ).utility(instance)
     assert isinstance(instance, Instance)
-    sms = theorem_1(work_costs(instance, common, edge), instance.sm_budget)
-    return breakdown(instance, Decision.of_steps(instance.steps.total, common, edge, sms, instance.clusters)).utility(
-        instance
-    )
+    sms = theorem_1(work_costs(instance, common, steps_edge), instance.sm_budget)
+    return breakdown(
+        instance, Decision.of_steps(instance.steps.total, common, steps_edge, sms, instance.clusters)
+    ).utility(instance)
 
 
 def row(array: np.ndarray) -> torch.Tensor:
@@ -57,30 +57,30 @@ def row(array: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["joint", "steps"])
 def test_utility_is_that_of_evaluate(kind: str) -> None:
     for seed, problem in enumerate(problems(kind)):
-        common, edge = steps(problem, seed)
+        common, steps_edge = steps(problem, seed)
         game = StepGame.of([problem.instance])
-        found = game.utility(row(common), row(edge)).item()
-        assert found == pytest.approx(value(problem, common, edge), rel=1e-9, abs=1e-9)
+        found = game.utility(row(common), row(steps_edge)).item()
+        assert found == pytest.approx(value(problem, common, steps_edge), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["joint", "steps"])
 def test_rewards(kind: str) -> None:
     for seed, problem in enumerate(problems(kind)):
-        common, edge = steps(problem, seed)
+        common, steps_edge = steps(problem, seed)
         game = StepGame.of([problem.instance])
-        total = game.utility(row(common), row(edge)).item()
-        reward = {name: game.reward(name, row(common), row(edge))[0].numpy() for name in REWARDS}
+        total = game.utility(row(common), row(steps_edge)).item()
+        reward = {name: game.reward(name, row(common), row(steps_edge))[0].numpy() for name in REWARDS}
         assert reward["individual"].sum() == pytest.approx(total, rel=1e-9, abs=1e-9)
         np.testing.assert_allclose(reward["team"], total)
         for user in range(problem.instance.users):
-            without_common, without_edge = common.copy(), edge.copy()
+            without_common, without_edge = common.copy(), steps_edge.copy()
             without_common[user] = without_edge[user] = 0
             lost = total - value(problem, without_common, without_edge)
             assert reward["marginal"][user] == pytest.approx(lost, rel=1e-7, abs=1e-7)
             labels = problem.instance.clusters
             assert labels is not None
             together = labels == labels[user]
-            lost = total - value(problem, np.where(together, 0, common), np.where(together, 0, edge))
+            lost = total - value(problem, np.where(together, 0, common), np.where(together, 0, steps_edge))
             assert reward["coalition"][user] == pytest.approx(lost, rel=1e-7, abs=1e-7)
 
 
@@ -96,11 +96,11 @@ def test_batches_are_their_instances() -> None:
     game = StepGame.of(instances)
     rng = torch.Generator().manual_seed(0)
     common = torch.randint(0, 17, (4, 10), generator=rng)
-    edge = torch.randint(0, 12, (4, 10), generator=rng)
+    steps_edge = torch.randint(0, 12, (4, 10), generator=rng)
     for kind in REWARDS:
-        whole = game.reward(kind, common, edge)
+        whole = game.reward(kind, common, steps_edge)
         for i, instance in enumerate(instances):
-            alone = StepGame.of([instance]).reward(kind, common[i : i + 1], edge[i : i + 1])
+            alone = StepGame.of([instance]).reward(kind, common[i : i + 1], steps_edge[i : i + 1])
             torch.testing.assert_close(whole[i : i + 1], alone)
     assert len(game.take(torch.tensor([2, 0]))) == 2
     for kind, names in OBSERVATIONS.items():
@@ -124,7 +124,7 @@ def test_ranks_count_the_smaller_ones_of_the_cluster() -> None:
 
 def test_icc_costs_have_the_shapes_they_say() -> None:
     instance = problems("steps", 1)[0].instance
-    edge, device, wait, energy = icc_step_costs(instance)
-    assert edge.shape == device.shape == (instance.users,)
+    edge_cost, device, wait, energy = icc_step_costs(instance)
+    assert edge_cost.shape == device.shape == (instance.users,)
     assert np.ndim(wait) == np.ndim(energy) == 0
     assert problems("steps", 1)[0].evaluate(draw_decision(np.random.default_rng(0), problems("steps", 1)[0])).feasible

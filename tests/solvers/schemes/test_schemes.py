@@ -72,8 +72,8 @@ def _brute_force(problem: Joint | KeptJoint, common: range) -> float:
     cost = edge_work_cost(own, np.bincount(own.labels, minlength=own.max_clusters))
     for steps in itertools.product(pairs, repeat=own.users):
         x, y = np.array(steps).T
-        top, edge = cluster_work(own.labels, own.max_clusters, x, y)
-        work = edge if isinstance(problem, KeptJoint) else top + edge
+        top, steps_edge = cluster_work(own.labels, own.max_clusters, x, y)
+        work = steps_edge if isinstance(problem, KeptJoint) else top + steps_edge
         sms = optimal_sms(cost * work, own.sm_budget, work > 0)
         found = problem.evaluate(Decision.of_steps(own.steps.total, x, y, sms, own.labels))
         assert found.feasible

@@ -92,9 +92,9 @@ def enumerated(instance: Instance) -> float:
                     value += quality[prompt][n, step] - quality[prompt][n, step - 1]
                     served[n] += 1
         run = sum(map(len, history))
-        for edge in np.ndindex(*(instance.steps.edge_max + 1,) * users):
-            work = run + sum(edge)
-            devices = float(device @ (instance.steps.total - served - np.array(edge)))
+        for steps_edge in np.ndindex(*(instance.steps.edge_max + 1,) * users):
+            work = run + sum(steps_edge)
+            devices = float(device @ (instance.steps.total - served - np.array(steps_edge)))
             best = max(best, value - devices - energy * work - cost * work)
     return float(best - transmission_cost(instance))
 
