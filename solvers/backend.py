@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from typing_extensions import override
 
+from hisopt.equations import device_step_cost, edge_step_energy_cost, edge_work_cost
 from hisopt.problems import Allocation, Full, Joint, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers import engines
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from hisopt.decision import Decision
 
 _MOST_WHOLE_SMS = 1e5
+_MOST_RANGE = 1e8  # of a step's costs: SCIP and HiGHS take coefficients below 1e-9 of the others' unit for zero
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class ModelSolver(Solver[P]):
     watched: ClassVar[bool] = False
     rounds: ClassVar[int] = 1
 
-    def refused(self, problem: P) -> SolverResult | None:  # noqa: ARG002
+    def refused(self, problem: P) -> SolverResult | None:
         """Return the answer to a problem that needs no model or is not for this solver; None for all others."""
-        return None
+        return _out_of_range(problem)
 
     def refine(self, model: Any, problem: P, decision: Decision, bound: float) -> bool:  # noqa: ARG002
         """Cut the model's optimum off, where ``decision`` is worth less than it; False if there is nothing to cut off."""
@@ -139,11 +142,26 @@ class InScip(ModelSolver[P]):
     @override
     def refused(self, problem: P) -> SolverResult | None:
         if not isinstance(problem, (Allocation, Joint, Full)) or not problem.whole_sms:
-            return None
+            return super().refused(problem)
         budget = problem.instance.sm_budget
         if budget <= _MOST_WHOLE_SMS:
-            return None
+            return super().refused(problem)
         return SolverResult(Termination.UNAVAILABLE, message=f"SCIP does not tell {budget:g} whole SMs apart")
+
+
+def _out_of_range(problem: Problem) -> SolverResult | None:
+    """Refuse steps whose costs are so far apart that tolerances of 1e-9 lose the cheap ones: optima are cut off then."""
+    if not isinstance(problem, (Joint, Full)):
+        return None
+    instance = problem.instance
+    sizes = np.array([1, instance.users])
+    server = edge_work_cost(instance, sizes) / instance.sm_budget + edge_step_energy_cost(instance)
+    costs = np.concatenate([device_step_cost(instance), server])
+    costs = costs[costs > 0]
+    if not len(costs) or costs.max() <= _MOST_RANGE * costs.min():
+        return None
+    message = f"a step costs from {costs.min():.1e} to {costs.max():.1e}: no tolerances of a general solver hold both"
+    return SolverResult(Termination.UNAVAILABLE, message=message)
 
 
 def proven_only(problem: Problem, result: SolverResult) -> SolverResult:

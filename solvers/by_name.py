@@ -86,7 +86,7 @@ class PyomoSolver(ModelSolver[Problem]):
             from hisopt.solvers.meg.exact import blocked
 
             return blocked(problem)
-        return None
+        return super().refused(problem)
 
     @override
     def module(self, problem: Problem) -> ModuleType:
