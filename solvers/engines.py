@@ -27,10 +27,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "display/verblevel": 0,
         "numerics/feastol": 1e-8,
         "numerics/dualfeastol": 1e-9,
-        # with these reductions, and with Gomory cuts, SCIP 10 cut off optima of the full problem
+        # with these reductions, with Gomory cuts and with those of aggregated rows (complemented mixed-integer rounding,
+        # flow covers), SCIP 10 cut off optima of the full problem
         "misc/allowstrongdualreds": False,
         "misc/allowweakdualreds": False,
         "separating/gomory/freq": -1,
+        "separating/aggregation/freq": -1,
     },
 }
 _RELATIVE_GAP = 1e-9

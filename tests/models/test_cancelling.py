@@ -85,7 +85,9 @@ def test_exported_models_know_no_free_similarity(name: str, suffix: str, tmp_pat
     scip.hideOutput()
     scip.readProblem(str(tmp_path / f"model{suffix}"))
     scip.setParams({"misc/allowstrongdualreds": False, "misc/allowweakdualreds": False})
-    scip.setParams({"separating/gomory/freq": -1, "limits/time": 60, "timing/clocktype": 1})
+    scip.setParams(
+        {"separating/gomory/freq": -1, "separating/aggregation/freq": -1, "limits/time": 60, "timing/clocktype": 1}
+    )
     scip.optimize()
     assert scip.getStatus() == "optimal"
     assert scip.getObjVal() == pytest.approx(brute_force.optimum(problem).value, rel=1e-5)

@@ -82,9 +82,11 @@ def by_scip(file: Path) -> tuple[float, dict[str, float]]:
     model = pyscipopt.Model()
     model.hideOutput()
     model.readProblem(str(file))
-    # with these reductions, and with Gomory cuts, SCIP 10 cuts off optima of the full problem
+    # with these reductions, with Gomory cuts and those of aggregated rows, SCIP 10 cuts off optima of the full problem
     model.setParams({"misc/allowstrongdualreds": False, "misc/allowweakdualreds": False})
-    model.setParams({"separating/gomory/freq": -1, "limits/time": 60, "timing/clocktype": 1})
+    model.setParams(
+        {"separating/gomory/freq": -1, "separating/aggregation/freq": -1, "limits/time": 60, "timing/clocktype": 1}
+    )
     model.optimize()
     assert model.getStatus() == "optimal"
     return model.getObjVal(), {variable.name: model.getVal(variable) for variable in model.getVars()}
