@@ -114,6 +114,7 @@ def _triangles(own: FloatArray, tolerance: float, most: int) -> Cuts:
 
 def _two_partition(own: FloatArray, tolerance: float, most: int) -> Cuts:
     """Grow S = {i}, T = {j} by the user who adds most to the violation, from the pairs that are least decided."""
+    own = own.astype(np.float32)  # cuts hold whatever leads to them
     size, diagonal = len(own), np.diag(own)
     undecided = np.minimum(own, diagonal[:, None] - own)
     np.fill_diagonal(undecided, 0.0)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hisopt.solvers.base import Deadline
 
 _PROXIMAL = 0.3
+_FEW_LEAD = 120  # rows from which a few leading eigenvectors cost less than all
 
 
 def project_capped_simplex(values: FloatArray, total: float, cap: float) -> FloatArray:
@@ -147,6 +148,58 @@ class Cuts:
         return Cuts(*(np.concatenate(pair) for pair in pairs))
 
 
+class CutMatrix:
+    """The operator T of cuts as a sparse matrix over all entries of Z, for many products; it adds where an entry comes twice."""
+
+    def __init__(self, cuts: Cuts, size: int) -> None:
+        self.size, self.side = size, cuts.side
+        upper = np.minimum(cuts.row, cuts.column) * size + np.maximum(cuts.row, cuts.column)
+        self.matrix = scipy.sparse.csr_array((cuts.coefficient, (cuts.index, upper)), shape=(len(cuts), size * size))
+        self.transposed = scipy.sparse.csr_array(self.matrix.T)
+
+    def slack(self, matrix: FloatArray) -> FloatArray:
+        """Return T Z - b of a symmetric matrix (n, n)."""
+        return np.asarray(self.matrix @ matrix.ravel() - self.side)
+
+    def adjoint(self, multipliers: FloatArray) -> FloatArray:
+        """Return T't as a symmetric matrix (n, n)."""
+        square = (self.transposed @ multipliers).reshape(self.size, self.size)
+        return np.asarray((square + square.T) / 2)
+
+
+class LeadingProjection:
+    """The projection onto a spectral set by as many leading eigenvectors as it needs, a number that it remembers."""
+
+    def __init__(self, spectral: SpectralSet, guess: int) -> None:
+        self.spectral, self.guess = spectral, guess
+
+    def __call__(self, matrix: FloatArray) -> FloatArray:
+        """Return the nearest element; the set must be one whose vector is an eigenvector of the rest."""
+        spectral, size = self.spectral, len(matrix)
+        u = spectral.vector
+        left = matrix @ u
+        inner = matrix - np.outer(u, left) - np.outer(left, u) + (u @ left) * np.outer(u, u)
+        inner -= (1 + float(np.abs(inner).sum(axis=1).max())) * np.outer(u, u)  # so that u comes last
+        while True:
+            few = self.guess < size // 2
+            if few:
+                last = (size - self.guess, size - 1)
+                values, vectors = scipy.linalg.eigh(inner, check_finite=False, driver="evr", subset_by_index=last)
+            else:
+                values, vectors = scipy.linalg.eigh(inner, check_finite=False, driver="evd")
+                values, vectors = values[1:], vectors[:, 1:]
+            new = np.clip(values, 0.0, spectral.cap)
+            if not spectral.at_most or new.sum() > spectral.total:
+                new = project_capped_simplex(values, min(spectral.total, spectral.cap * len(values)), spectral.cap)
+            used = int(np.count_nonzero(new > 0))
+            if not few or used < len(values):
+                break
+            self.guess *= 2
+        self.guess = max(min(self.guess, used + 4), 4)
+        part = vectors[:, new > 0] * np.sqrt(new[new > 0])
+        return np.asarray(spectral.fixed * np.outer(u, u) + part @ part.T)
+
+
 @dataclass
 class State:
     """Multipliers B (n, n) and t, the primal iterate Y, and the penalty; kept between calls to start warm."""
@@ -191,19 +244,25 @@ class Relaxation:
         primal, multiplier = state.primal, state.multiplier
         weight, rate = _curvature(cuts, size)
         relaxation = 1.0 if len(cuts) else 1.6
+        operator = CutMatrix(cuts, size)
+        slack = operator.slack(primal)
+        project = self.spectral.project
+        if self.spectral.orthogonal and size >= _FEW_LEAD:
+            project = LeadingProjection(self.spectral, size // 5)
         for step in range(rounds):
             if deadline is not None and deadline.passed:
                 break
-            spectral = self.spectral.project(primal + (self.objective + multiplier) / penalty)
+            spectral = project(primal + (self.objective + multiplier) / penalty)
             mixed = relaxation * spectral + (1 - relaxation) * primal
             before = primal
             if len(cuts):
                 # the augmented term of the cuts, linearised at the last Y with a proximal term above its curvature
                 proximal = penalty * weight
-                pull = cuts.adjoint(np.maximum(t - penalty * rate * cuts.slack(primal), 0.0), size)
+                pull = operator.adjoint(np.maximum(t - penalty * rate * slack, 0.0))
                 target = (penalty * mixed - multiplier + pull + proximal * primal) / (penalty + proximal)
                 primal = np.clip(target, self.lower, self.upper)
-                t = np.maximum(t - penalty * rate * cuts.slack(primal), 0.0)
+                slack = operator.slack(primal)
+                t = np.maximum(t - penalty * rate * slack, 0.0)
             else:
                 primal = np.clip(mixed - multiplier / penalty, self.lower, self.upper)
             multiplier = multiplier - penalty * (mixed - primal)

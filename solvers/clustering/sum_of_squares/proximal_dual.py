@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy  # its parts load when they are first named, not when solvers are listed
 
-from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, project_capped_simplex
+from hisopt.solvers.clustering.branch_bound.spectral_relaxation import CutMatrix, LeadingProjection
 from hisopt.solvers.clustering.sum_of_squares.projected_lbfgs import minimise
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from hisopt.arrays import FloatArray, IntArray
     from hisopt.solvers.base import Deadline
-    from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Relaxation, SpectralSet
+    from hisopt.solvers.clustering.branch_bound.spectral_relaxation import Cuts, Relaxation
 
 _MEMORY = 12  # pairs of vectors that L-BFGS keeps
 _LOOK = 20  # evaluations between two looks at the bound
@@ -48,39 +47,6 @@ class _Enough(Exception):
     """The bound is what was asked for, or time is up."""
 
 
-class LeadingProjection:
-    """The projection onto a spectral set by as many leading eigenvectors as it needs, a number that it remembers."""
-
-    def __init__(self, spectral: SpectralSet, guess: int) -> None:
-        self.spectral, self.guess = spectral, guess
-
-    def __call__(self, matrix: FloatArray) -> FloatArray:
-        """Return the nearest element; the set must be one whose vector is an eigenvector of the rest."""
-        spectral, size = self.spectral, len(matrix)
-        u = spectral.vector
-        left = matrix @ u
-        inner = matrix - np.outer(u, left) - np.outer(left, u) + (u @ left) * np.outer(u, u)
-        inner -= (1 + float(np.abs(inner).sum(axis=1).max())) * np.outer(u, u)  # so that u comes last
-        while True:
-            few = self.guess < size // 2
-            if few:
-                last = (size - self.guess, size - 1)
-                values, vectors = scipy.linalg.eigh(inner, check_finite=False, driver="evr", subset_by_index=last)
-            else:
-                values, vectors = scipy.linalg.eigh(inner, check_finite=False, driver="evd")
-                values, vectors = values[1:], vectors[:, 1:]
-            new = np.clip(values, 0.0, spectral.cap)
-            if not spectral.at_most or new.sum() > spectral.total:
-                new = project_capped_simplex(values, min(spectral.total, spectral.cap * len(values)), spectral.cap)
-            used = int(np.count_nonzero(new > 0))
-            if not few or used < len(values):
-                break
-            self.guess *= 2
-        self.guess = max(min(self.guess, used + 4), 4)
-        part = vectors[:, new > 0] * np.sqrt(new[new > 0])
-        return np.asarray(spectral.fixed * np.outer(u, u) + part @ part.T)
-
-
 class SmoothDual:
     """The smoothed dual of a relaxation with cuts, as a function of y on the upper triangle, then t."""
 
@@ -94,10 +60,7 @@ class SmoothDual:
         self.free = relaxation.upper.ravel()[self.flat] <= self.lower
         spectral = relaxation.spectral
         self.project = LeadingProjection(spectral, int(4 * (spectral.total / spectral.cap + 2)) if spectral.cap else 4)
-        position = np.minimum(cuts.row, cuts.column) * size + np.maximum(cuts.row, cuts.column)
-        self.used, place = np.unique(position, return_inverse=True)
-        self.matrix = scipy.sparse.csr_array((cuts.coefficient, (cuts.index, place)), shape=(len(cuts), len(self.used)))
-        self.transposed = scipy.sparse.csr_array(self.matrix.T)
+        self.operator = CutMatrix(cuts, size)
         self.primal = centre
 
     def pack(self, dual: Dual) -> FloatArray:
@@ -117,12 +80,12 @@ class SmoothDual:
         total = np.zeros(size * size)
         total[self.flat] = x[:pairs]
         if len(self.cuts):
-            total[self.used] += self.transposed @ x[pairs:]
+            total += self.operator.transposed @ x[pairs:]
         square = total.reshape(size, size)
         priced = self.relaxation.objective + (square + square.T) / 2
         self.primal = self.project(self.centre + priced / self.proximal)
         z = self.primal.ravel()
-        slack = self.matrix @ z[self.used] - self.cuts.side if len(self.cuts) else np.zeros(0)
+        slack = self.operator.slack(self.primal) if len(self.cuts) else np.zeros(0)
         known = z[self.flat] - self.lower
         away = self.primal - self.centre
         value = np.vdot(self.relaxation.objective, self.primal) - self.proximal / 2 * np.vdot(away, away)

@@ -19,6 +19,7 @@ from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes
 from hisopt.solvers.clustering.branch_bound.spectral_relaxation import (
+    CutMatrix,
     Cuts,
     Relaxation,
     SpectralSet,
@@ -140,6 +141,18 @@ def test_the_margin_of_a_bound_counts_its_entries() -> None:
     without += box.sum() - state.cut_multipliers @ cuts.side
     margin = SIZE * EPS * (np.abs(box).sum() + state.cut_multipliers.sum())
     assert 3 * margin <= relaxation.bound(state, cuts) - without <= 5 * margin
+
+
+def test_cuts_as_a_matrix_are_the_cuts() -> None:
+    """Whatever the order of rows and columns, and where an entry comes twice in a cut."""
+    rng = np.random.default_rng(0)
+    index = np.sort(rng.integers(0, 20, 90))
+    cuts = Cuts(index, *rng.integers(0, SIZE, (2, 90)), rng.normal(size=90), rng.normal(size=20))
+    noise = rng.normal(size=(SIZE, SIZE))
+    matrix, multipliers, own = noise + noise.T, rng.uniform(size=20), CutMatrix(cuts, SIZE)
+    np.testing.assert_allclose(own.slack(matrix), cuts.slack(matrix), atol=1e-13)
+    np.testing.assert_allclose(own.adjoint(multipliers), cuts.adjoint(multipliers, SIZE), atol=1e-13)
+    assert not CutMatrix(Cuts.none(), SIZE).adjoint(np.zeros(0)).any()
 
 
 def test_steps_of_cuts_stay_below_their_curvature() -> None:
