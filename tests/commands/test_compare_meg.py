@@ -46,7 +46,7 @@ def test_meg_is_compared_and_reported(tmp_path: Path, monkeypatch: pytest.Monkey
     exact, learned = rows["dual"], rows["meg-policy:policy=p.safetensors"]
     # without a solution on one of the two instances, which only the exact ones prove, and in their own time
     assert [exact[name] for name in ("solves", "solved", "proven", "best")] == ["2", "1", "2", "1"]
-    assert float(exact["sgm_seconds"]) < 2.5 < float(rows["fixed"]["sgm_seconds"])
+    assert float(exact["sgm_seconds"]) < float(rows["fixed"]["sgm_seconds"])  # whose failure counts as the whole limit
     assert learned["guarantee"] == "learned" and learned["proven"] == "0" and float(learned["worst_gap"]) > 0
     page = CliRunner().invoke(report, ["records", "-o", "page.html", "--verdicts", "none"])
     assert page.exit_code == 0 and "without a solution" in (tmp_path / "page.html").read_text(encoding="utf-8")
