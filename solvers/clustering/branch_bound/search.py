@@ -20,7 +20,7 @@ from hisopt.decision import Decision
 from hisopt.problems import Clustering, Problem
 from hisopt.result import PROVEN, Guarantee, Limits, SolverResult, Termination
 from hisopt.solvers.base import Deadline, Solver
-from hisopt.solvers.clustering.best_first import BestFirst
+from hisopt.solvers.clustering.best_first import BestFirst, Processed
 from hisopt.solvers.clustering.branch_bound.merged_users import Warm, Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes, impossible
@@ -31,7 +31,7 @@ from hisopt.solvers.clustering.partitions import SubsetLattice, labels_of, membe
 from hisopt.solvers.run.progress import report
 
 if TYPE_CHECKING:
-    from hisopt.arrays import FloatArray
+    from hisopt.arrays import FloatArray, IntArray
 
 _PRUNE = 5e-7  # relative; below what counts as proven
 _STEPS = 30  # of the relaxation between two looks at its bound
@@ -68,10 +68,23 @@ class Search(BestFirst[_Node]):
         return self.incumbent.value
 
     @override
-    def run(self) -> None:
+    def run(self, processes: int = 1) -> None:
         if self.open:
             self.incumbent.begin()
-        super().run()
+        super().run(processes)
+
+    @override
+    def processed(self, node: _Node, labels: IntArray | None, deadline: Deadline) -> Processed[_Node]:
+        self.incumbent.deadline = deadline
+        return super().processed(node, labels, deadline)
+
+    @override
+    def _best_labels(self) -> IntArray | None:
+        return self.incumbent.labels
+
+    @override
+    def _learn(self, labels: IntArray) -> None:
+        self.incumbent.offer(labels, improve=False)
 
     @override
     def _tell(self) -> None:
@@ -220,7 +233,7 @@ class BranchBound(Solver[Clustering]):
         if (answer := impossible(problem)) is not None:
             return answer
         search = Search(problem, Deadline(limits))
-        search.run()
+        search.run(limits.threads)
         labels, bound = search.incumbent.labels, search.bound
         details = {"nodes": search.explored, "open": len(search.open)}
         if labels is None:

@@ -178,7 +178,8 @@ class LeadingProjection:
         spectral, size = self.spectral, len(matrix)
         u = spectral.vector
         left = matrix @ u
-        inner = matrix - np.outer(u, left) - np.outer(left, u) + (u @ left) * np.outer(u, u)
+        half = np.outer(u, left - (u @ left) / 2 * u)
+        inner = matrix - half - half.T
         inner -= (1 + float(np.abs(inner).sum(axis=1).max())) * np.outer(u, u)  # so that u comes last
         while True:
             few = self.guess < size // 2

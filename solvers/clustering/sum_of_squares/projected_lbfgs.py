@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy  # its parts load when they are first named, not when solvers are listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +46,14 @@ class _Memory:
         rows = [k % self.most for k in range(max(self.count - self.most, 0), self.count)]
         if not rows:
             return direction
+        add = scipy.linalg.blas.daxpy  # in place, without an array for the product
         share = np.zeros(self.most)
         for k in reversed(rows):
             share[k] = self.steps[k] @ direction / self.inner[k]
-            direction -= share[k] * self.changes[k]
+            add(self.changes[k], direction, a=-share[k])
         direction *= self.inner[rows[-1]] / self.squared
         for k in rows:
-            direction += (share[k] - self.changes[k] @ direction / self.inner[k]) * self.steps[k]
+            add(self.steps[k], direction, a=share[k] - self.changes[k] @ direction / self.inner[k])
         direction *= moving
         return direction
 

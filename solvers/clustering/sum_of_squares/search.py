@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from typing_extensions import override
@@ -92,6 +92,20 @@ class Search(BestFirst[Node]):
             return max(self.items.within + self.items.total - self.bound, 0.0) * self.items.unit
         gap = max(self.bound - self.value, 0.0)
         return max(self.items.squares(self.labels) - gap, self.items.within, 0.0) * self.items.unit
+
+    @override
+    def _best_labels(self) -> IntArray | None:
+        return self.labels
+
+    @override
+    def _learn(self, labels: IntArray) -> None:
+        self._offer(labels)
+
+    @override
+    def _replica(self) -> Self:
+        replica = super()._replica()
+        replica.tell = None
+        return replica
 
     @override
     def _tell(self) -> None:

@@ -69,7 +69,7 @@ class SumOfSquaresSearch(Solver[SumOfSquares]):
             search.lower if math.isfinite(search.lower) else None,
         )
         search.tell()
-        search.run()
+        search.run(limits.threads)
         details = {"nodes": search.explored, "open": len(search.open)}
         lower = search.lower if math.isfinite(search.lower) else None
         if search.labels is None:
