@@ -4,12 +4,14 @@ Ruspini's points ship with hisopt; iris and wine come from scikit-learn; the oth
 ``seeds.csv``, ``wdbc.csv``, and the literature's own ``iris.csv``, which differs from scikit-learn's in two rows) are read
 from a folder: numbers only, a point a line, as the repository antoniosudoso/sos-sdp has them. An entry whose file is not
 there is left out and named. Limits and times are of the processor, on one thread, so that they mean something on a machine
-that others use, too; the clock's are beside. With ``--records``, an entry that the file has is not solved again.
+that others use, too; the clock's are beside. With several ``--processes``, that work on nodes side by side, limits are the
+clock's. With ``--records``, an entry that the file has is not solved again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -24,6 +26,8 @@ from hisopt.commands.common import run_command
 from hisopt.errors import InputError
 from hisopt.experiments.processor_time import ProcessorDeadline
 from hisopt.points import read_points
+from hisopt.result import Limits
+from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.sum_of_squares.hybrid import hybrid
 from hisopt.solvers.clustering.sum_of_squares.items import items_of
 from hisopt.solvers.clustering.sum_of_squares.search import Search
@@ -83,13 +87,14 @@ class Row:
         return known is None or f"{self.squares:.{len(known.partition('.')[2])}f}" == known
 
 
-def measured(name: str, points: FloatArray, clusters: int, tolerance: float, time_s: float) -> Row:
-    """Prove one entry on one thread within some seconds of its processor; times are of the whole, the heuristic included."""
-    cpu, wall = time.process_time(), time.perf_counter()
+def measured(name: str, points: FloatArray, clusters: int, tolerance: float, time_s: float, processes: int = 1) -> Row:
+    """Prove one entry; times are of the whole, the heuristic and all processes included."""
+    cpu, wall = _processor_time(), time.perf_counter()
     items = items_of(points, clusters)
-    search = Search(items, ProcessorDeadline(time_s), tolerance)
-    search.run()
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    deadline = ProcessorDeadline(time_s) if processes == 1 else Deadline(Limits(time_s=time_s))
+    search = Search(items, deadline, tolerance)
+    search.run(processes)
+    cpu, wall = _processor_time() - cpu, time.perf_counter() - wall
     labels = hybrid(items, 1)
     alone = np.inf if labels is None else items.squares(labels) * items.unit
     rest = max(search.squares - search.lower, 0.0)
@@ -100,8 +105,15 @@ def measured(name: str, points: FloatArray, clusters: int, tolerance: float, tim
     )  # fmt: skip
 
 
+def _processor_time() -> float:
+    """Seconds of the processor of this process and of those that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def rows(
-    chosen: set[tuple[str, int]], folder: Path | None, tolerance: float, time_s: float, done: dict[tuple[str, int], Row]
+    chosen: set[tuple[str, int]], folder: Path | None, tolerance: float, time_s: float, processes: int,
+    done: dict[tuple[str, int], Row],
 ) -> Iterator[Row]:  # fmt: skip
     """Measure the entries chosen that are not done, one after the other."""
     for name, every in ENTRIES:
@@ -111,7 +123,7 @@ def rows(
             print(f"left out: {name}, whose file is not there (--data)", file=sys.stderr)
         elif points is not None:
             for k in wanted:
-                yield done[name, k] if (name, k) in done else measured(name, points, k, tolerance, time_s)
+                yield done.get((name, k)) or measured(name, points, k, tolerance, time_s, processes)
 
 
 def recorded(path: Path) -> dict[tuple[str, int], Row]:
@@ -145,14 +157,16 @@ def line(row: Row) -> str:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", metavar="FOLDER", help="Where the CSV files are that neither hisopt nor scikit-learn has.")
 @click.option("--tolerance", default=1e-4, show_default=True, help="Gap to prove, relative to the sum of squares.")
-@click.option("--time-limit", default=600.0, show_default=True, metavar="S", help="Seconds of the processor an entry.")
+@click.option("--time-limit", default=600.0, show_default=True, metavar="S", help="Seconds an entry.")
+@click.option("--processes", default=1, show_default=True, metavar="K", help="Nodes processed at a time.")
 @click.option(
     "--records", metavar="FILE", help="Keep the rows here, a line of JSON each, and solve no entry that it has."
 )
 @click.option("--only", multiple=True, metavar="NAME:K", help="Only these entries, such as iris:3; repeatable.")
 @click.option("--targets", is_flag=True, help="Only the entries whose speed is followed.")
 def _command(
-    data: str | None, tolerance: float, time_limit: float, records: str | None, only: tuple[str, ...], targets: bool
+    data: str | None, tolerance: float, time_limit: float, processes: int, records: str | None, only: tuple[str, ...],
+    targets: bool,
 ) -> None:  # fmt: skip
     """Prove optimal sums of squares on standard data sets, and print a table in Markdown."""
     chosen = {(name, k) for name, every in ENTRIES for k in every}
@@ -166,7 +180,7 @@ def _command(
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     wrong, done = 0, {} if records is None else recorded(Path(records))
-    for row in rows(chosen, None if data is None else Path(data), tolerance, time_limit, done):
+    for row in rows(chosen, None if data is None else Path(data), tolerance, time_limit, processes, done):
         print(line(row), flush=True)
         if records is not None and (row.name, row.clusters) not in done:
             with Path(records).open("a") as file:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -45,8 +46,10 @@ class BestFirst(Generic[N]):
         How many nodes were processed.
     """
 
+    patience_s = 5.0  # of one process before more begin, which takes them a second or two
+
     def __init__(self, deadline: Deadline) -> None:
-        self.deadline = deadline
+        self.deadline, self._began = deadline, time.perf_counter()
         self.explored, self.closed = 0, -math.inf
         self.open: list[tuple[float, int, N]] = []
         self._running: dict[Future[Processed[N]], N] = {}
@@ -74,7 +77,7 @@ class BestFirst(Generic[N]):
         With one process the same search comes again every time; with more, the order of nodes depends on their times.
         """
         while self.open and not self.deadline.passed:
-            if processes > 1 and len(self.open) > 1:
+            if processes > 1 and len(self.open) > 1 and time.perf_counter() - self._began >= self.patience_s:
                 self._run_side_by_side(processes)
             elif (node := self._next()) is not None:
                 for child in self._process(node):

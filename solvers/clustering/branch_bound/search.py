@@ -33,7 +33,7 @@ from hisopt.solvers.run.progress import report
 if TYPE_CHECKING:
     from hisopt.arrays import FloatArray, IntArray
 
-_PRUNE = 5e-7  # relative; below what counts as proven
+_PRUNE = 9e-7  # relative; below what counts as proven
 _STEPS = 30  # of the relaxation between two looks at its bound
 _ROUND = 2  # such looks between two rounds of cuts
 _VIOLATED = 1e-4  # least violation of a new cut, on the matrix' own entries

@@ -31,6 +31,7 @@ def posed(which: str, time_s: float = 120) -> BestFirst:
 @pytest.mark.parametrize("which", ["sum of squares", "pairs"])
 def test_two_processes_prove_what_one_does(which: str) -> None:
     one, two = posed(which), posed(which)
+    two.patience_s = 0.0
     one.run()
     two.run(2)
     assert one.explored >= 3 and two.explored >= 3
@@ -58,7 +59,7 @@ def test_nodes_that_time_cuts_off_stay_open() -> None:
     while len(search.open) < 2:
         for child in search._process(search._next()):
             search.push(child)
-    search.deadline = Over(6)
+    search.deadline, search.patience_s = Over(6), 0.0
     search.run(2)
     assert not search.proven and not search._running
     assert search.bound >= optimum.best_value - 1e-9
