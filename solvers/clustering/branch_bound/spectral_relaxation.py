@@ -163,7 +163,7 @@ class CutMatrix:
 
     def adjoint(self, multipliers: FloatArray) -> FloatArray:
         """Return T't as a symmetric matrix (n, n)."""
-        square = (self.transposed @ multipliers).reshape(self.size, self.size)
+        square = np.asarray(self.transposed @ multipliers).reshape(self.size, self.size)
         return np.asarray((square + square.T) / 2)
 
 

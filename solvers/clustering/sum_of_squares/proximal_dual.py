@@ -80,7 +80,7 @@ class SmoothDual:
         total = np.zeros(size * size)
         total[self.flat] = x[:pairs]
         if len(self.cuts):
-            total += self.operator.transposed @ x[pairs:]
+            total += np.asarray(self.operator.transposed @ x[pairs:])
         square = total.reshape(size, size)
         priced = self.relaxation.objective + (square + square.T) / 2
         self.primal = self.project(self.centre + priced / self.proximal)
