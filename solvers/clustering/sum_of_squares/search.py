@@ -188,6 +188,8 @@ class Search(BestFirst[Node]):
             dual.cut_multipliers = np.concatenate([dual.cut_multipliers[active], np.zeros(len(new))])
             if rounds >= _LOOKS and gap > 0.8 * improved[-_LOOKS]:
                 break
+            if not len(new) and gap > 0.8 * improved[-2]:
+                break
         state = State(dual.primal, dual.multiplier(cuts), dual.cut_multipliers, proximal)
         warm = _suspend(dual, scale, cuts, proximal)
         return self._branch(self._fix(node, relaxation, scale, state, cuts), node.counts, least, warm)
