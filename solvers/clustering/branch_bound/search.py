@@ -215,7 +215,8 @@ class BranchBound(Solver[Clustering]):
     """Must-link and cannot-link branching on semidefinite bounds with triangle cuts, for every criterion and size limits.
 
     The bound never trusts the relaxation's accuracy. ``centroid`` is bounded by sqrt(N mean*) in each node, which leaves
-    a gap of tenths of a per cent that only branching closes: expect a proof up to some 20 users, a bound beyond.
+    a gap of tenths of a per cent that only branching closes: expect a proof up to some 20 users, a bound beyond. With
+    several threads, as many nodes at a time, each in a process of its own; their order then depends on their times.
     """
 
     name = "branch-bound"

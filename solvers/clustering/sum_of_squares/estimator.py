@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -45,6 +46,9 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         Gap, relative to the sum of squares, that counts as closed.
     random_state
         Seed of the heuristic.
+    n_jobs
+        Nodes of the search, or groups of its bound, processed at a time, each in a process of its own; None is one, -1 as
+        many as there are cores. A script that asks for several calls `fit` under ``if __name__ == "__main__"``.
 
     Attributes
     ----------
@@ -67,7 +71,7 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
     def __init__(
         self, n_clusters: int = 3, *, size_min: int | None = None, size_max: int | None = None,
         must_link: Pairs | None = None, cannot_link: Pairs | None = None, time_limit: float = 60.0,
-        tolerance: float = 1e-6, random_state: int = 0,
+        tolerance: float = 1e-6, random_state: int = 0, n_jobs: int | None = None,
     ) -> None:  # fmt: skip
         self.n_clusters = n_clusters
         self.size_min = size_min
@@ -77,6 +81,7 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         self.time_limit = time_limit
         self.tolerance = tolerance
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: ARG002
         """Cluster the rows of X (N, d), weighted by ``sample_weight`` (N,); ``y`` is not used."""
@@ -91,10 +96,11 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
             )  # fmt: skip
         except Impossible as error:
             raise InputError(str(error)) from None
+        seed, jobs = int(self.random_state or 0), effective_n_jobs(self.n_jobs)
         if len(items) > _SEARCHED_UP_TO:
-            answer = _bounded_only(X, items, deadline, int(self.random_state or 0))
+            answer = _bounded_only(X, items, deadline, seed, jobs)
         else:
-            answer = solve(items, deadline, self.tolerance, int(self.random_state or 0))
+            answer = solve(items, deadline, self.tolerance, seed, processes=jobs)
         if answer.labels is None:
             raise InputError(answer.impossible or f"no partition found in {self.time_limit} s")
         self.labels_, self.cluster_centers_ = _numbered(X, answer.labels, weights)
@@ -119,7 +125,7 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         return len(self.cluster_centers_)
 
 
-def _bounded_only(points: FloatArray, items: Items, deadline: Deadline, seed: int) -> Answer:
+def _bounded_only(points: FloatArray, items: Items, deadline: Deadline, seed: int, processes: int) -> Answer:
     """Return the heuristic's partition of many points, and the bound of fair groups where nothing constrains them."""
     brief = Deadline(Limits(time_s=0.2 * deadline.left))
     found = hybrid(items, seed, 20, patience=10, deadline=brief)
@@ -129,7 +135,7 @@ def _bounded_only(points: FloatArray, items: Items, deadline: Deadline, seed: in
     if items.plain and int(items.counts.sum()) == len(points) and items.counted:
         centred = points - points.mean(axis=0)
         groups = fair_groups(centred, labels, max(len(points) // _GROUP, 1), seed)
-        lower = bounded(points, items.clusters, groups, deadline).lower
+        lower = bounded(points, items.clusters, groups, deadline, processes=processes).lower
     squares = items.squares(found) * items.unit
     return Answer(labels, squares, min(lower, squares), 0, False)
 

@@ -327,14 +327,14 @@ class Answer:
 
 
 def solve(
-    items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0, leaf: int = LEAF
+    items: Items, deadline: Deadline, tolerance: float = 1e-6, seed: int = 0, leaf: int = LEAF, processes: int = 1
 ) -> Answer:  # fmt: skip
     """Return the best partition and a lower bound on every partition's sum of squares."""
     try:
         search = Search(items, deadline, tolerance, seed, leaf)
     except Impossible as error:
         return Answer(None, math.inf, math.inf, 0, True, str(error))
-    search.run()
+    search.run(processes)
     if search.labels is None:
         reason = "no partition meets the limits on sizes and the pairs together" if search.proven else ""
         return Answer(None, math.inf, search.lower, search.explored, search.proven, reason)

@@ -42,7 +42,8 @@ def decision_of(items: Items, labels: IntArray) -> Decision:
 class SumOfSquaresSearch(Solver[SumOfSquares]):
     """Branch and bound on pairs of points, with the Peng-Wei bound from a smoothed dual; sizes and pairs, up to 3,000 points.
 
-    ``tolerance`` is the gap, relative to the sum of squares, at which it stops; above 1e-6 it claims no optimum.
+    ``tolerance`` is the gap, relative to the sum of squares, at which it stops; above 1e-6 it claims no optimum. With
+    several threads, as many nodes at a time, each in a process of its own; their order then depends on their times.
     """
 
     name = "sse-branch-bound"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from hisopt import Limits
+from hisopt import ExactKMeans, Limits
 from hisopt.problems import Clustering
 from hisopt.solvers.base import Deadline
 from hisopt.solvers.clustering.branch_bound import search as pairs
@@ -38,6 +39,14 @@ def test_two_processes_prove_what_one_does(which: str) -> None:
     assert one.proven and two.proven
     assert two.best_value == pytest.approx(one.best_value, rel=1e-9)
     assert two.best_value <= two.bound <= two.best_value * (1 + 1e-6)
+
+
+def test_the_estimator_takes_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    monkeypatch.setattr(squares.Search, "run", lambda self, processes: begun.append(processes))
+    for jobs, processes in ((None, 1), (1, 1), (2, 2), (-1, os.cpu_count())):
+        ExactKMeans(2, n_jobs=jobs).fit(np.arange(12.0)[:, None])
+        assert begun.pop() == processes
 
 
 class Over(Deadline):
