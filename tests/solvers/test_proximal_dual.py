@@ -24,15 +24,19 @@ def relaxation(points, clusters):
     return Relaxation(points @ points.T, spectral, np.zeros((size, size)), np.ones((size, size)))
 
 
+@pytest.mark.parametrize("at_most", [False, True])
 @pytest.mark.parametrize("total", [2.0, 3.5])
-def test_a_few_eigenvectors_give_the_projection(total):
+def test_a_few_eigenvectors_give_the_projection(total, at_most):
+    """Of matrices with much along the vector that is known, and of some where all else is below zero or adds up to little."""
     rng = np.random.default_rng(0)
-    spectral = SpectralSet(np.full(30, 30**-0.5), 1.0, total, 1.0, orthogonal=True)
+    vector = rng.uniform(0.2, 1, 30)
+    vector /= np.linalg.norm(vector)
+    spectral = SpectralSet(vector, 1.0, total, 1.0, orthogonal=True, at_most=at_most)
     project = LeadingProjection(spectral, 2)
-    for _ in range(5):
-        matrix = rng.normal(size=(30, 30))
-        matrix = (matrix + matrix.T) * 0.2
-        np.testing.assert_allclose(project(matrix), spectral.project(matrix), atol=1e-9)
+    for scale, shift in ((0.2, 0.0), (0.2, -3.0), (0.01, 0.0), (0.2, 0.5)):
+        matrix, along = rng.normal(size=(30, 30)) * scale, rng.normal(size=30)
+        matrix = matrix + matrix.T + np.outer(vector, along) + np.outer(along, vector) + shift * np.eye(30)
+        np.testing.assert_allclose(project(matrix), spectral.project(matrix.copy()), atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))

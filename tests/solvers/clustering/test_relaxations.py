@@ -15,6 +15,7 @@ from hisopt import Limits
 from hisopt.experiments.campaigns.random_instances import draw_instance
 from hisopt.problems import Clustering
 from hisopt.solvers.base import Deadline
+from hisopt.solvers.clustering.branch_bound import spectral_relaxation
 from hisopt.solvers.clustering.branch_bound.merged_users import Weighted
 from hisopt.solvers.clustering.branch_bound.partition_cuts import cliques, separate
 from hisopt.solvers.clustering.branch_bound.size_limits import Sizes
@@ -153,6 +154,22 @@ def test_cuts_as_a_matrix_are_the_cuts() -> None:
     np.testing.assert_allclose(own.slack(matrix), cuts.slack(matrix), atol=1e-13)
     np.testing.assert_allclose(own.adjoint(multipliers), cuts.adjoint(multipliers, SIZE), atol=1e-13)
     assert not CutMatrix(Cuts.none(), SIZE).adjoint(np.zeros(0)).any()
+
+
+@pytest.mark.parametrize(("criterion", "most"), [("mean", 7), ("sum", 4)])
+def test_leading_eigenvectors_lead_to_the_same_multipliers(
+    criterion: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relaxation, cuts = relaxation_of(criterion, 1, most, 0, 10)
+    states = []
+    for few in (1000, 0):
+        monkeypatch.setattr(spectral_relaxation, "_FEW_LEAD", few)
+        state = relaxation.start()
+        state.cut_multipliers = np.zeros(len(cuts))
+        relaxation.iterate(state, cuts, 30)
+        states.append(state)
+    np.testing.assert_allclose(states[0].multiplier, states[1].multiplier, atol=1e-8)
+    np.testing.assert_allclose(states[0].cut_multipliers, states[1].cut_multipliers, atol=1e-8)
 
 
 def test_steps_of_cuts_stay_below_their_curvature() -> None:
