@@ -76,8 +76,8 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 class HereAndNow:
     """A runner that solves in this process, which saves the start of another."""
 
-    def __init__(self, limits: Limits, jobs: int = 1) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits | None = None, jobs: int = 1) -> None:
+        self.limits = limits or Limits()
 
     def __enter__(self) -> HereAndNow:
         return self
@@ -85,8 +85,9 @@ class HereAndNow:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def run(self, problem: Problem, solver: Solver[Any]) -> Run:
-        return check(problem, solver, self.limits, Outcome(solver.solve(problem, self.limits), 0.0))
+    def run(self, problem: Problem, solver: Solver[Any], limits: Limits | None = None) -> Run:
+        limits = limits or self.limits
+        return check(problem, solver, limits, Outcome(solver.solve(problem, limits), 0.0))
 
     def run_all(self, tasks: Any) -> Iterator[Run]:
         for problem, solver in tasks:

@@ -16,19 +16,22 @@ import click
 import numpy as np
 import pandas as pd
 
-from hisopt import Decision, run
+from hisopt import Decision
 from hisopt.experiments.campaigns.random_instances import paper_preset
 from hisopt.files import write_atomically
 from hisopt.problems import Clustering, Full, Joint
 from hisopt.result import Limits
 from hisopt.solvers.full.set_partition import MAX_USERS
 from hisopt.solvers.full.type_bound import MAX_USERS as MOST_BOUNDED
+from hisopt.solvers.registry import select
+from hisopt.solvers.run import runner as in_processes
 from hisopt.solvers.schemes.schemes import SchemeResult, solve_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from hisopt.problems import Criterion
+    from hisopt.problems import Criterion, Problem
+    from hisopt.solvers.run.runner import Run, Runner
 
 CLUSTERINGS: dict[str, tuple[Criterion, str]] = {
     "HAC": ("mean", "hac"),
@@ -46,19 +49,24 @@ class Refuted(Exception):
     """A decision beyond a bound."""
 
 
-def row(users: int, seed: int, time_limit: float) -> dict[Hashable, Any]:
+def row(users: int, seed: int, time_limit: float, runner: Runner) -> dict[Hashable, Any]:
     """Return the utilities and the bound of one instance of the preset ``paper``."""
+
+    def run(problem: Problem, name: str, seed: int = seed) -> Run:
+        (solver,) = select(problem.kind, [name])
+        return runner.run(problem, solver, Limits(time_limit, seed=seed))
+
     instance = paper_preset(users, seed)
     found: dict[Hashable, Any] = {"users": users, "seed": seed}
     for name, (criterion, solver) in CLUSTERINGS.items():
-        clustering = run(Clustering.of(instance, criterion), solver, time_limit=time_limit, seed=seed)
+        clustering = run(Clustering.of(instance, criterion), solver)
         if clustering.decision is None or clustering.decision.clusters is None:
             raise Refuted(f"N = {users}, seed {seed}, {name}: {clustering.message or 'no clusters'}")
         given = Joint(instance.with_clusters(np.asarray(clustering.decision.clusters)))
-        found[name] = float(run(given, "exact", time_limit=time_limit).objective or np.nan)
+        found[name] = float(run(given, "exact").objective or np.nan)
     problem = Full(instance)
-    searched = [run(problem, "local-search", time_limit=time_limit, seed=seed + k) for k in range(_SEARCHES)]
-    bounded = run(problem, "set-partition" if users <= MAX_USERS else "type-bound", time_limit=time_limit, seed=seed)
+    searched = [run(problem, "local-search", seed + k) for k in range(_SEARCHES)]
+    bounded = run(problem, "set-partition" if users <= MAX_USERS else "type-bound")
     known = [one.objective for one in (*searched, bounded) if one.objective is not None]
     if len(known) <= _SEARCHES or bounded.bound is None:
         raise Refuted(f"N = {users}, seed {seed}: {searched[0].message} {bounded.message or 'no bound in time'}")
@@ -142,19 +150,20 @@ def main(users: str, seeds: int, time_limit: float, output: Path | None) -> None
     known = pd.read_csv(output) if output is not None and output.exists() else pd.DataFrame(columns=["users", "seed"])
     done = {(int(n), int(s)) for n, s in zip(known["users"], known["seed"], strict=True)}
     rows = known.to_dict("records")
-    for seed in range(seeds):
-        for size in sizes:
-            if (size, seed) in done:
-                continue
-            try:
-                rows.append(row(size, seed, time_limit))
-            except Refuted as error:
-                print(error, file=sys.stderr)
-                sys.exit(1)
-            if output is not None:
-                write_atomically(output, pd.DataFrame(rows).to_csv(index=False))
-            ratio = rows[-1]["bound"] / rows[-1]["best known"]
-            print(f"N = {size}, seed {seed}: bound / best known = {ratio:.5f}", file=sys.stderr)
+    with in_processes.Runner() as runner:
+        for seed in range(seeds):
+            for size in sizes:
+                if (size, seed) in done:
+                    continue
+                try:
+                    rows.append(row(size, seed, time_limit, runner))
+                except Refuted as error:
+                    print(error, file=sys.stderr)
+                    sys.exit(1)
+                if output is not None:
+                    write_atomically(output, pd.DataFrame(rows).to_csv(index=False))
+                ratio = rows[-1]["bound"] / rows[-1]["best known"]
+                print(f"N = {size}, seed {seed}: bound / best known = {ratio:.5f}", file=sys.stderr)
     print(summary(pd.DataFrame([r for r in rows if r["users"] in sizes])))
 
 
