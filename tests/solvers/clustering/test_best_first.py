@@ -140,9 +140,10 @@ def test_several_processes_share_what_is_open(pools: list[AtOnce], processes: in
     assert all(bound >= 8 for _, bound in search.told)
 
 
-def test_what_is_with_a_process_counts_as_open() -> None:
+def test_what_is_with_a_process_counts_as_open(pools: list[AtOnce]) -> None:
     search = Toy(*(Node(f"{k}", 8.0, (Node("low", 1.0),)) for k in range(2)))
     search.run(2)
+    assert len(pools) == 1
     assert [bound for _, bound in search.told] == [8.0, 1.0, 1.0, 1.0]
     assert search.were_proven == [False, False, False, True]
     one = Toy(Node("root", 5))
