@@ -349,7 +349,7 @@ def test_what_the_search_ends_with_is_what_the_solver_says(monkeypatch: pytest.M
     for left, termination, bound in (
         (None, Termination.INFEASIBLE, None), (7.0, Termination.TIME_LIMIT, 7.0), (math.inf, Termination.TIME_LIMIT, None)
     ):  # fmt: skip
-        monkeypatch.setattr(Search, "run", lambda search, left=left: ends(search, left=left))
+        monkeypatch.setattr(Search, "run", lambda search, _, left=left: ends(search, left=left))
         found = solver.solve(given, Limits(time_s=60))
         assert (found.termination, found.bound, found.decision) == (termination, bound, None)
 
