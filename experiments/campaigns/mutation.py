@@ -44,6 +44,8 @@ _WHOLE = (
     *_JOINT,
 )
 _CLUSTERING = (
+    "tests/solvers/clustering/test_best_first.py",
+    "tests/solvers/test_proximal_dual.py",
     "tests/solvers/clustering/test_search_nodes.py",
     "tests/solvers/clustering/test_relaxations.py",
     "tests/solvers/clustering/test_pruning.py",
