@@ -49,18 +49,19 @@ class Answer:
 
 
 def optimise(
-    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None
-) -> Answer:
+    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Answer:  # fmt: skip
     """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
 
     The solver is given the objective in units of ``model.unit``, if it has one, against which its absolute tolerances
     are small. HiGHS and SCIP report their bounds as they come, and their incumbents where ``read`` makes a decision of
-    the model's variables.
+    the model's variables. ``settings`` are parameters of the solver for this model.
     """
     if name == "scip_direct":
         refuse_shifted_ranges(model)
     with in_units(model) as unit:
-        return _optimised(name, model, unit, limits, deadline, read)
+        return _optimised(name, model, unit, limits, deadline, read, settings or {})
 
 
 @contextmanager
@@ -75,12 +76,13 @@ def in_units(model: Any) -> Iterator[float]:
 
 
 def _optimised(
-    name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
-) -> Answer:
+    name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None,
+    settings: dict[str, Any],
+) -> Answer:  # fmt: skip
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
     solver = _reporting(name, deadline, read, unit)
-    options = dict(OPTIONS[name])
+    options = OPTIONS[name] | settings
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
     else:

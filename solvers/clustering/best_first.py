@@ -116,6 +116,7 @@ class BestFirst(Generic[N]):
         """Return a search without nodes, for another process."""
         replica = copy(self)
         replica.open, replica._running = [], {}
+        replica.deadline = Deadline(Limits())  # each node comes with what is left
         return replica
 
     def processed(self, node: N, labels: IntArray | None, deadline: Deadline) -> Processed[N]:

@@ -63,7 +63,7 @@ def test_a_batch_is_what_the_trainer_collects() -> None:
     batch, seen = trainer._collect(), batched.draw()
     torch.testing.assert_close(batch["observation"][batch["places"]], seen)
     index = {tuple(pair): k for k, pair in enumerate(batched.actions.tolist())}
-    taken = torch.stack([batch["common"], batch["edge"]], dim=2).tolist()
+    taken = torch.stack([batch["common"], batch["steps_edge"]], dim=2).tolist()
     reward, _ = batched.step(torch.tensor([[index[tuple(pair)] for pair in row] for row in taken]))
     torch.testing.assert_close(reward, batch["target"])  # at a discount of zero
     assert batched.raw == [pytest.approx(batch["raw"].mean().item())]

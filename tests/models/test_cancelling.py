@@ -86,7 +86,13 @@ def test_exported_models_know_no_free_similarity(name: str, suffix: str, tmp_pat
     scip.readProblem(str(tmp_path / f"model{suffix}"))
     scip.setParams({"misc/allowstrongdualreds": False, "misc/allowweakdualreds": False})
     scip.setParams(
-        {"separating/gomory/freq": -1, "separating/aggregation/freq": -1, "limits/time": 60, "timing/clocktype": 1}
+        {
+            "separating/gomory/freq": -1,
+            "separating/aggregation/freq": -1,
+            "presolving/maxrounds": 0,
+            "limits/time": 60,
+            "timing/clocktype": 1,
+        }
     )
     scip.optimize()
     assert scip.getStatus() == "optimal"

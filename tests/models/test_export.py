@@ -82,10 +82,16 @@ def by_scip(file: Path) -> tuple[float, dict[str, float]]:
     model = pyscipopt.Model()
     model.hideOutput()
     model.readProblem(str(file))
-    # with these reductions, with Gomory cuts and those of aggregated rows, SCIP 10 cuts off optima of the full problem
+    # with these reductions, with presolving, Gomory cuts and those of aggregated rows, SCIP 10 cuts off optima of the full problem
     model.setParams({"misc/allowstrongdualreds": False, "misc/allowweakdualreds": False})
     model.setParams(
-        {"separating/gomory/freq": -1, "separating/aggregation/freq": -1, "limits/time": 60, "timing/clocktype": 1}
+        {
+            "separating/gomory/freq": -1,
+            "separating/aggregation/freq": -1,
+            "presolving/maxrounds": 0,
+            "limits/time": 60,
+            "timing/clocktype": 1,
+        }
     )
     model.optimize()
     assert model.getStatus() == "optimal"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -96,7 +96,7 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
             )  # fmt: skip
         except Impossible as error:
             raise InputError(str(error)) from None
-        seed, jobs = int(self.random_state or 0), effective_n_jobs(self.n_jobs)
+        seed, jobs = int(self.random_state or 0), _processes(self.n_jobs)
         if len(items) > _SEARCHED_UP_TO:
             answer = _bounded_only(X, items, deadline, seed, jobs)
         else:
@@ -123,6 +123,10 @@ class ExactKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
+
+
+def _processes(jobs: int | None) -> int:
+    return (os.cpu_count() or 1) if jobs == -1 else int(jobs or 1)
 
 
 def _bounded_only(points: FloatArray, items: Items, deadline: Deadline, seed: int, processes: int) -> Answer:
