@@ -41,7 +41,6 @@ class ModelSolver(Solver[P]):
     engine: ClassVar[str]
     watched: ClassVar[bool] = False
     rounds: ClassVar[int] = 1
-    parameters: ClassVar[dict[str, Any]] = {}  # of the engine, for this model
 
     def refused(self, problem: P) -> SolverResult | None:
         """Return the answer to a problem that needs no model or is not for this solver; None for all others."""
@@ -63,7 +62,7 @@ class ModelSolver(Solver[P]):
         self, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
     ) -> engines.Answer:
         """Solve a model and load the best solution into it."""
-        return engines.optimise(self.engine, model, limits, deadline, read, self.parameters)
+        return engines.optimise(self.engine, model, limits, deadline, read)
 
     @override
     def solve(self, problem: P, limits: Limits) -> SolverResult:

@@ -16,7 +16,7 @@ from hisopt.problems import PROBLEMS, Clustering, Full, Joint, Meg, Problem
 from hisopt.result import SolverResult, Termination
 from hisopt.solvers.backend import ModelSolver
 from hisopt.solvers.clustering.branch_bound.size_limits import impossible
-from hisopt.solvers.engines import OPTIONS, Answer, in_units, refuse_shifted_ranges
+from hisopt.solvers.engines import OPTIONS, Answer, in_units, options_of, refuse_shifted_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +108,7 @@ class PyomoSolver(ModelSolver[Problem]):
     def optimise(self, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None) -> Answer:
         with in_units(model) as unit, _minimised(model) as sign:
             sharp = next((found for family, found in _SHARP.items() if family in self.backend), {})
+            sharp = options_of("scip_direct", model) if sharp is OPTIONS["scip_direct"] else sharp
             answer = _solved(self.backend, model, sharp | self._own_settings(), deadline)
         return replace(answer, bound=None if answer.bound is None else sign * answer.bound * unit)
 

@@ -35,7 +35,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "separating/aggregation/freq": -1,
     },
 }
+# and by the model's name: SCIP 10 cut off optima of the full problem by presolving, too
+_OF_MODEL: dict[tuple[str, str], dict[str, Any]] = {("scip_direct", "full"): {"presolving/maxrounds": 0}}
 _RELATIVE_GAP = 1e-9
+
+
+def options_of(name: str, model: Any) -> dict[str, Any]:
+    """Return the solver's options for a Pyomo model."""
+    return OPTIONS[name] | _OF_MODEL.get((name, model.name), {})
 
 
 @dataclass(frozen=True)
@@ -49,19 +56,18 @@ class Answer:
 
 
 def optimise(
-    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None,
-    settings: dict[str, Any] | None = None,
-) -> Answer:  # fmt: skip
+    name: str, model: Any, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None = None
+) -> Answer:
     """Solve a Pyomo model within what is left of the time limit and load the best solution into it.
 
     The solver is given the objective in units of ``model.unit``, if it has one, against which its absolute tolerances
     are small. HiGHS and SCIP report their bounds as they come, and their incumbents where ``read`` makes a decision of
-    the model's variables. ``settings`` are parameters of the solver for this model.
+    the model's variables.
     """
     if name == "scip_direct":
         refuse_shifted_ranges(model)
     with in_units(model) as unit:
-        return _optimised(name, model, unit, limits, deadline, read, settings or {})
+        return _optimised(name, model, unit, limits, deadline, read)
 
 
 @contextmanager
@@ -76,13 +82,12 @@ def in_units(model: Any) -> Iterator[float]:
 
 
 def _optimised(
-    name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None,
-    settings: dict[str, Any],
-) -> Answer:  # fmt: skip
+    name: str, model: Any, unit: float, limits: Limits, deadline: Deadline, read: Callable[[], Decision] | None
+) -> Answer:
     from pyomo.contrib.solver.common.results import TerminationCondition as Condition
 
     solver = _reporting(name, deadline, read, unit)
-    options = OPTIONS[name] | settings
+    options = options_of(name, model)
     if name == "scip_direct":
         options |= {"randomization/randomseedshift": limits.seed, "limits/memory": 900 * limits.memory_gb}
     else:

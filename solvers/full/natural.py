@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from hisopt.problems import Full, Problem
 from hisopt.solvers.backend import InScip
@@ -21,7 +20,6 @@ class FullScip(InScip[Full]):
     name = "scip"
     problems = (Full,)
     form = "full"
-    parameters: ClassVar[dict[str, Any]] = {"presolving/maxrounds": 0}
 
     def serves(self, problem: Problem) -> bool:
         """The full problem with a public-prompt rule that has an algebraic form, for a handful of users."""
